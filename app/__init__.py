@@ -1,0 +1,1 @@
+"""The Isoglot service: multilingual search with calibrated probabilities."""

@@ -1,0 +1,1 @@
+"""Adapters: the only modules that know an engine or a runtime."""

@@ -1,0 +1,1 @@
+"""The shared kernel: pure, typed, and free of frameworks, engines and torch."""

@@ -1,0 +1,69 @@
+"""The contract of an encoder: everything that changes a score, and its fingerprint.
+
+The only code that adds prefixes to texts. Training and the service both use it, so that what is
+served is what was measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+FINGERPRINT_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """What an encoder is.
+
+    Attributes:
+        name: Name a person recognises.
+        base_model: What it was trained from: a hub id, or ``static`` for a trained token table.
+        revision: sha256 over weights and tokenizer, so two trainings never share one.
+        dim: Number of dimensions of a vector.
+        pooling: How token vectors become one vector: ``mean`` or ``cls``.
+        normalize: Whether vectors have Euclidean norm 1; only True is served.
+        max_length: Number of tokens that are read of a text.
+        query_prefix: Put before every query.
+        passage_prefix: Put before every passage.
+        similarity: How a score is computed from two vectors; only cosine is served.
+        dtype: Number format of the weights as they were trained and measured.
+        languages: BCP-47 codes it was trained for, sorted.
+    """
+
+    name: str
+    base_model: str
+    revision: str
+    dim: int
+    pooling: Literal["mean", "cls"]
+    max_length: int
+    languages: tuple[str, ...]
+    normalize: bool = True
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    similarity: Literal["cosine"] = "cosine"
+    dtype: str = "float32"
+
+    def fingerprint(self) -> str:
+        """Return 12 hex digits that change with anything that changes a score.
+
+        ``name`` and ``languages`` describe and do not compute; ``dtype`` is left out too, because
+        int8 and float32 runs of one encoder answer the same collection (their agreement is
+        measured when the encoder is exported).
+        """
+        facts = asdict(self)
+        for descriptive in ("name", "languages", "dtype"):
+            del facts[descriptive]
+        canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+    def as_queries(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts as the encoder must read them as queries."""
+        return [self.query_prefix + text for text in texts]
+
+    def as_passages(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts as the encoder must read them as passages."""
+        return [self.passage_prefix + text for text in texts]

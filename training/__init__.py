@@ -1,0 +1,1 @@
+"""Offline half: from question-passage data to a bundle."""

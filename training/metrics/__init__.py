@@ -1,0 +1,1 @@
+"""Metrics: pure functions of numbers, no benchmark or model knowledge."""
