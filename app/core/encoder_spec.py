@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from app.core.types import JsonValue
+
 FINGERPRINT_LENGTH = 12
 
 
@@ -59,6 +61,10 @@ class EncoderSpec:
             del facts[descriptive]
         canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the JSON object of this contract."""
+        return {**asdict(self), "languages": list(self.languages)}
 
     def as_queries(self, texts: Sequence[str]) -> list[str]:
         """Return the texts as the encoder must read them as queries."""

@@ -1,0 +1,93 @@
+"""Language bias of one response: which languages are shown, and which could have been.
+
+Exposure is the share of the shown hits; its lift compares that share with the language's share
+of the eligible corpus (1 is parity). The agreement between score order and probability order is
+Kendall's tau-a over the shown hits: below 1, calibration has moved hits between languages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from app.core.languages import primary_language
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageDiagnostics:
+    """Language bias of one response.
+
+    Attributes:
+        exposure: Language to its share of the shown hits.
+        corpus_share: Language to its share of the eligible passages.
+        exposure_lift: Language to exposure divided by corpus share.
+        same_language_share: Share of shown hits in the query's language; ``None`` where the
+            query language is not known or nothing is shown.
+        rank_agreement_with_score_order: Kendall's tau-a between the order by probability and
+            the order by score, in [-1, 1]; ``None`` with fewer than two hits or no probability.
+        filtered_corpus_size: Number of eligible passages.
+    """
+
+    exposure: Mapping[str, float]
+    corpus_share: Mapping[str, float]
+    exposure_lift: Mapping[str, float]
+    same_language_share: float | None
+    rank_agreement_with_score_order: float | None
+    filtered_corpus_size: int
+
+
+def diagnose(
+    *,
+    shown_languages: Sequence[str],
+    shown_scores: Sequence[float],
+    shown_probabilities: Sequence[float] | None,
+    census: Mapping[str, int],
+    query_language: str | None,
+) -> LanguageDiagnostics:
+    """Describe the language bias of a response.
+
+    Args:
+        shown_languages: Language of every shown hit, in the order shown.
+        shown_scores: Their scores.
+        shown_probabilities: Their probabilities, ``None`` where there is no calibrator.
+        census: Language to number of eligible passages.
+        query_language: Language of the query, ``None`` where it is not known.
+    """
+    shown = len(shown_languages)
+    corpus_size = sum(census.values())
+    exposure = {code: n / shown for code, n in Counter(shown_languages).most_common()}
+    share = {code: n / corpus_size for code, n in census.items()}
+    same: float | None = None
+    if query_language is not None and shown:
+        primary = primary_language(query_language)
+        same = sum(primary_language(code) == primary for code in shown_languages) / shown
+    agreement = None
+    if shown_probabilities is not None:
+        agreement = kendall_tau(shown_scores, shown_probabilities)
+    return LanguageDiagnostics(
+        exposure=exposure,
+        corpus_share=share,
+        exposure_lift={code: exposure.get(code, 0.0) / share[code] for code in share},
+        same_language_share=same,
+        rank_agreement_with_score_order=agreement,
+        filtered_corpus_size=corpus_size,
+    )
+
+
+def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Return Kendall's tau-a of two equally long lists, ``None`` below two entries.
+
+    Concordant minus discordant pairs, divided by all pairs; a tie counts for neither
+    (Kendall 1938).
+    """
+    pairs = list(combinations(zip(first, second, strict=True), 2))
+    if not pairs:
+        return None
+    concordance = sum(_sign(a[0] - b[0]) * _sign(a[1] - b[1]) for a, b in pairs)
+    return concordance / len(pairs)
+
+
+def _sign(x: float) -> int:
+    return (x > 0) - (x < 0)

@@ -1,0 +1,43 @@
+"""Language codes: BCP-47 tags, as short as they can be told apart by the encoder."""
+
+from __future__ import annotations
+
+import re
+
+from app.core.errors import InvalidInputError
+from app.core.types import UNDETERMINED
+
+_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*\Z")
+
+
+def normalize_language(tag: str, *, pointer: str = "/language") -> str:
+    """Return a language tag in canonical case: ``ZH-hant`` becomes ``zh-Hant``.
+
+    Args:
+        tag: A BCP-47 tag, or ``und``.
+        pointer: JSON pointer that an error names.
+
+    Raises:
+        InvalidInputError: It does not look like a language tag.
+    """
+    if not _TAG.match(tag):
+        raise InvalidInputError(
+            f"{tag!r} is not a language tag. Use BCP-47, for example 'de', 'zh' or 'pt-BR', "
+            f"or '{UNDETERMINED}' where the language is not known.",
+            pointer=pointer,
+        )
+    primary, *subtags = tag.split("-")
+    return "-".join([primary.lower(), *map(_subtag_case, subtags)])
+
+
+def primary_language(tag: str) -> str:
+    """Return the primary subtag: languages agree when these agree (``pt-BR`` and ``pt``)."""
+    return tag.split("-", 1)[0].lower()
+
+
+def _subtag_case(subtag: str) -> str:
+    if len(subtag) == 4 and subtag.isalpha():
+        return subtag.title()  # a script: Hant, Latn
+    if len(subtag) == 2:
+        return subtag.upper()  # a region: BR, CN
+    return subtag.lower()
