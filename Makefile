@@ -1,0 +1,69 @@
+# Two commands are meant for everyone: `make demo` and `make test`. `make help` lists the rest.
+#
+# Two environments, so that the service is proven to need nothing of training:
+#   .venv            the service and its tests; no torch
+#   .venv-training   everything
+
+PYTHON ?= python3
+PORT ?= 8000
+PIP = -m pip --disable-pip-version-check --quiet
+# Dependency groups need a recent pip, which Python 3.11 does not bring.
+PIP_VERSION = pip==26.0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: .venv/ready ## Search the demo corpus in eleven languages on http://127.0.0.1:8000
+	.venv/bin/isoglot demo --port $(PORT)
+
+.PHONY: test
+test: lint types test-app test-training ## Everything that CI checks
+
+.PHONY: lint
+lint: .venv-training/ready ## Style and import contracts
+	.venv-training/bin/ruff check .
+	.venv-training/bin/ruff format --check .
+	.venv-training/bin/lint-imports
+
+.PHONY: types
+types: .venv-training/ready ## Static types
+	.venv-training/bin/mypy
+
+.PHONY: test-app
+test-app: .venv/ready ## Tests of the service, in an environment without torch
+	.venv/bin/pytest -m "not training and not qdrant and not network and not gpu and not benchmark" \
+		--cov=app --cov-report=term --cov-fail-under=95
+	.venv/bin/coverage report --include="app/core/*" --fail-under=100
+
+.PHONY: test-training
+test-training: .venv-training/ready ## Tests of the offline half
+	.venv-training/bin/pytest -m training \
+		--cov=training --cov-report=term --cov-fail-under=90
+	.venv-training/bin/coverage report --include="training/metrics/*" --fail-under=100
+
+.PHONY: format
+format: .venv-training/ready ## Format the code and mend what ruff can mend
+	.venv-training/bin/ruff format .
+	.venv-training/bin/ruff check --fix .
+
+.PHONY: clean
+clean: ## Remove environments, caches and the demo's data
+	rm -rf .venv .venv-training .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data build dist
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Isoglot needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) install "$(PIP_VERSION)"
+	.venv/bin/python $(PIP) install -c constraints.txt -e . --group test
+	@touch $@
+
+.venv-training/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-training
+	.venv-training/bin/python $(PIP) install "$(PIP_VERSION)"
+	.venv-training/bin/python $(PIP) install -c constraints.txt -e ".[training]" --group dev
+	@touch $@
