@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from app.core.bundle import CALIBRATOR_FILE, TOKENIZER_FILE, file_sha256, write_manifest
-from app.core.calibrator_document import CALIBRATOR_SCHEMA, dump_calibrator
+from app.core.calibrator_document import dump_calibrator
 from app.core.encoder_spec import EncoderSpec
+from tests import calibrators
 
 FIXTURE = Path(__file__).parent / "fixtures" / "tiny_encoder"
 TINY_MODEL = FIXTURE / "model.onnx"
@@ -35,50 +36,9 @@ def tiny_spec(**changes: Any) -> EncoderSpec:
 
 
 def calibrator_content(spec: EncoderSpec, **changes: Any) -> dict[str, Any]:
-    """Return a calibrator document for an encoder, without its id.
-
-    Its probability rises with the score and is higher within one language; a larger corpus or a
-    higher background lowers it.
-    """
-    content: dict[str, Any] = {
-        "schema": CALIBRATOR_SCHEMA,
-        "kind": "logit-linear",
-        "encoder": {
-            "name": spec.name,
-            "fingerprint": spec.fingerprint(),
-            "dtype": spec.dtype,
-        },
-        "score": "cosine",
-        "depth": 20,
-        "background": {"from_rank": 21, "to_rank": 60},
-        "hit": {
-            "features": ["score", "background", "log_corpus", "same", "same*score"],
-            "coef": [12.0, -4.0, -0.2, 0.3, 1.0],
-            "intercept": -7.0,
-        },
-        "pooled": {
-            "features": ["score", "background", "log_corpus"],
-            "coef": [12.0, -4.0, -0.2],
-            "intercept": -6.9,
-        },
-        "first_hit": {
-            "features": ["score", "gap", "background", "log_corpus", "same"],
-            "coef": [11.0, 2.0, -4.0, -0.2, 0.3],
-            "intercept": -6.5,
-        },
-        "clip": [0.0001, 0.9999],
-        "trained_range": {"score": [-1.0, 1.0], "corpus": [1, 1_000_000]},
-        "fit": {
-            "hits": 2000,
-            "queries": 100,
-            "relevant": 100,
-            "languages": list(TINY_LANGUAGES),
-            "corpus_sizes": [100, 1000],
-            "data_sha256": "0" * 64,
-            "nll": [0.2, 0.1],
-        },
-    }
-    return {**content, **changes}
+    """Return a calibrator document for an encoder, without its id."""
+    binding = {"name": spec.name, "fingerprint": spec.fingerprint(), "dtype": spec.dtype}
+    return calibrators.calibrator_content(encoder=binding, **changes)
 
 
 def write_tiny_bundle(
@@ -95,7 +55,7 @@ def write_tiny_bundle(
         directory: Created if it is missing; its parent need not exist either.
         spec: Encoder contract; changing ``query_prefix`` makes it another encoder.
         calibrated: Whether it has a calibrator.
-        calibrator: Calibrator document without id, instead of the hand-made one.
+        calibrator: Calibrator document without id, instead of that of ``tests.calibrators``.
         name: Name of the bundle.
     """
     spec = spec or tiny_spec()

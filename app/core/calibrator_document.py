@@ -31,10 +31,12 @@ HIT_FEATURES = (
     "score",
     "background",
     "log_corpus",
+    "log_language_rank",
     "same",
     "same*score",
     "same*background",
     "same*log_corpus",
+    "same*log_language_rank",
 )
 """What a hit's logit may be linear in."""
 
@@ -163,6 +165,9 @@ class CalibratorDocument(_Document):
         same_slope = cross_slope + self.hit.weight("same*score")
         if min(cross_slope, same_slope, self.pooled.weight("score")) <= 0.0:
             raise ValueError("a probability must rise with the score: its weight must be positive")
+        cross_rank = self.hit.weight("log_language_rank")
+        if max(cross_rank, cross_rank + self.hit.weight("same*log_language_rank")) > 0.0:
+            raise ValueError("a probability must not rise down the list: a rank weighs at most 0")
         return self
 
 

@@ -7,6 +7,7 @@ from app.core.calibration import (
     HitFeatures,
     ServedList,
     background_score,
+    log_language_ranks,
     sigmoid,
 )
 from app.core.calibrator_document import RankRange
@@ -54,6 +55,7 @@ def test_probability_rises_strictly_with_the_score_all_else_equal(
         score=np.array([score, score + step]),
         background=np.full(2, background),
         log_corpus=np.full(2, np.log(corpus)),
+        log_language_rank=np.zeros(2),
         same=np.full(2, same),
     )
     for probability in (CALIBRATOR.hit_probability(hits), CALIBRATOR.pooled_probability(hits)):
@@ -65,11 +67,17 @@ def test_the_logit_is_the_documented_formula():
         score=np.array([0.6]),
         background=np.array([0.2]),
         log_corpus=np.array([np.log(500.0)]),
+        log_language_rank=np.array([np.log(2.0)]),
         same=np.array([1.0]),
     )
     logit = 12 * 0.6 - 6 * 0.2 - 0.5 * np.log(500.0) + 1.0 + 2 * 0.6 - 3.0
     expected = 0.0001 + (0.9999 - 0.0001) / (1 + np.exp(-logit))
     assert CALIBRATOR.hit_probability(hits)[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_hit_is_ranked_among_the_hits_of_its_own_language():
+    ranks = log_language_ranks(["en", "de", "en", "de", "en"])
+    np.testing.assert_allclose(np.exp(ranks), [1, 1, 2, 2, 3])
 
 
 def test_an_empty_list_has_no_probability_and_is_not_answerable():

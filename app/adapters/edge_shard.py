@@ -1,0 +1,249 @@
+"""One shard of Qdrant Edge: the only module that talks to the engine while the service runs.
+
+Everything here is synchronous and short, and holds the GIL as the engine does. Callers validate
+before they write: the engine logs a write before it looks at it, so a write that it rejects is
+applied all the same when the shard is loaded next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self, cast
+
+import qdrant_edge as qe
+
+from app.adapters.passage_payload import (
+    LANGUAGE_KEY,
+    VECTOR_NAME,
+    from_payload,
+    point_id,
+    to_payload,
+)
+from app.core.errors import StoreError
+from app.core.types import (
+    EmbeddedPassage,
+    NearestQuery,
+    Passage,
+    PassageFilter,
+    ScoredPassage,
+    VectorArray,
+)
+
+SEARCH_BEAM = 128
+"""Candidates the approximate index keeps while it walks (``hnsw_ef``)."""
+
+OVERSAMPLING = 2.0
+"""How many times more candidates are taken from int8 vectors than are rescored exactly."""
+
+# Quantized vectors are not rescored by default, and their scores are off by up to 0.007.
+_EXACT_SCORES = qe.SearchParams(
+    hnsw_ef=SEARCH_BEAM,
+    quantization=qe.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+)
+
+
+@contextmanager
+def engine_errors(action: str) -> Iterator[None]:
+    """Translate what the engine raises.
+
+    Args:
+        action: What was tried, to complete "The storage engine could not ...".
+
+    Raises:
+        StoreError: Anything went wrong inside.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise StoreError(f"The storage engine could not {action}: {error}") from error
+
+
+def vector_config(dim: int) -> dict[str, qe.EdgeVectorParams]:
+    """Return the vectors of a shard: one, named, compared by cosine."""
+    return {VECTOR_NAME: qe.EdgeVectorParams(size=dim, distance=qe.Distance.Cosine)}
+
+
+class PassageShard:
+    """An open shard; made by ``create`` or ``load``."""
+
+    def __init__(self, shard: qe.EdgeShard) -> None:
+        self._shard = shard
+        # Counting takes the engine longer than searching does, and is asked for as often.
+        self._languages: dict[str, int] | None = None
+        # Filtering without this index is a scan. It must precede the first point, because an
+        # approximate index is linked for the payload indexes that exist when it is built. To
+        # ask for it again costs nothing.
+        with engine_errors("create the language index"):
+            shard.update(
+                qe.UpdateOperation.create_field_index(LANGUAGE_KEY, qe.KeywordIndexParams())
+            )
+
+    @classmethod
+    def create(cls, path: Path, dim: int) -> Self:
+        """Create an empty shard for vectors of ``dim`` dimensions, with a write-ahead log."""
+        config = qe.EdgeConfig(vectors=vector_config(dim), wal_enabled=True)
+        with engine_errors(f"create {path}"):
+            return cls(qe.EdgeShard.create(str(path), config))
+
+    @classmethod
+    def load(cls, path: Path, dim: int) -> Self:
+        """Open an existing shard, replaying its log.
+
+        Raises:
+            StoreError: It is damaged, or its vectors do not have ``dim`` dimensions.
+        """
+        config = qe.EdgeConfig(vectors=vector_config(dim))
+        with engine_errors(f"load {path}"):
+            return cls(qe.EdgeShard.load(str(path), config))
+
+    @property
+    def passages(self) -> int:
+        """Number of passages."""
+        with engine_errors("describe itself"):
+            return self._shard.info().points_count
+
+    @property
+    def indexed_passages(self) -> int:
+        """Number of passages that the approximate index covers."""
+        with engine_errors("describe itself"):
+            return self._shard.info().indexed_vectors_count
+
+    def upsert(self, passages: Sequence[EmbeddedPassage]) -> None:
+        """Insert or replace passages that have been validated."""
+        points = [
+            qe.Point(
+                point_id(embedded.passage.id),
+                {VECTOR_NAME: _numbers(embedded.vector)},
+                to_payload(embedded.passage),
+            )
+            for embedded in passages
+        ]
+        self._upsert_points(points)
+
+    def delete(self, ids: Collection[str]) -> int:
+        """Delete passages; returns how many of them existed."""
+        existing: list[qe.PointId] = [record.id for record in self._retrieve(ids, payload=False)]
+        self._languages = None
+        with engine_errors("delete passages"):
+            self._shard.update(qe.UpdateOperation.delete_points(existing))
+        return len(existing)
+
+    def get(self, ids: Sequence[str]) -> list[Passage]:
+        """Return the passages that exist, in the order of ``ids``."""
+        found = {record.id: _passage(record) for record in self._retrieve(ids, payload=True)}
+        return [found[key] for key in map(point_id, ids) if key in found]
+
+    def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
+        """Answer every query in one batch; best score first, then by id.
+
+        One passage more than asked for is fetched: only if it ties with the last one wanted did
+        the engine choose among equals, and then the whole tie is fetched, to choose by id.
+        """
+        passages = self.passages
+        limits = [min(query.limit, passages) for query in queries]
+        batches = self._nearest(queries, [limit + 1 for limit in limits])
+        return [
+            self._rank(query, limit, points)
+            for query, limit, points in zip(queries, limits, batches, strict=True)
+        ]
+
+    def count(self, where: PassageFilter) -> int:
+        """Return the exact number of eligible passages."""
+        return sum(self.languages(where).values())
+
+    def languages(self, where: PassageFilter) -> dict[str, int]:
+        """Return the exact number of eligible passages per language, most frequent first."""
+        if self._languages is None:
+            self._languages = self._count_languages()
+        if where.languages is None:
+            return dict(self._languages)
+        return {code: n for code, n in self._languages.items() if code in where.languages}
+
+    def copy_to(self, other: PassageShard, ids: Collection[str]) -> None:
+        """Make ``other`` agree with this shard on some ids, deletions included."""
+        records = self._retrieve(ids, payload=True, vector=True)
+        other.delete(set(ids) - {_passage(record).id for record in records})
+        other._upsert_points(
+            [qe.Point(record.id, record.vector or {}, record.payload) for record in records]
+        )
+
+    def flush(self) -> None:
+        """Make every write survive loss of power, and let the log shrink."""
+        with engine_errors("flush"):
+            self._shard.flush()
+
+    def close(self) -> None:
+        """Let go of the files; the object is of no use afterwards."""
+        with engine_errors("close"):
+            self._shard.close()
+
+    def _upsert_points(self, points: list[qe.Point]) -> None:
+        self._languages = None
+        with engine_errors("store passages"):
+            self._shard.update(qe.UpdateOperation.upsert_points(points))
+
+    def _count_languages(self) -> dict[str, int]:
+        request = qe.FacetRequest(LANGUAGE_KEY, limit=max(1, self.passages), exact=True)
+        with engine_errors("count languages"):
+            hits = self._shard.facet(request).hits
+        # The engine goes on listing languages of which nothing is left.
+        counts = ((str(hit.value), hit.count) for hit in hits if hit.count > 0)
+        return dict(sorted(counts, key=lambda item: (-item[1], item[0])))
+
+    def _retrieve(
+        self, ids: Collection[str], *, payload: bool, vector: bool = False
+    ) -> list[qe.Record]:
+        keys: list[qe.PointId] = [point_id(passage_id) for passage_id in ids]
+        with engine_errors("read passages"):
+            return self._shard.retrieve(keys, with_payload=payload, with_vector=vector)
+
+    def _nearest(
+        self, queries: Sequence[NearestQuery], limits: Sequence[int]
+    ) -> list[list[qe.ScoredPoint]]:
+        requests = [
+            qe.QueryRequest(
+                limit=limit,
+                query=qe.Query.Nearest(_numbers(query.vector), using=VECTOR_NAME),
+                filter=_filter(query.where),
+                with_payload=True,
+                params=_EXACT_SCORES,
+            )
+            for query, limit in zip(queries, limits, strict=True)
+        ]
+        with engine_errors("search"):
+            return self._shard.query_batch(qe.QueryBatchRequest(requests))
+
+    def _rank(
+        self, query: NearestQuery, limit: int, points: list[qe.ScoredPoint]
+    ) -> list[ScoredPassage]:
+        fetched = limit + 1
+        while len(points) == fetched and _cosine(points[-1]) == _cosine(points[limit - 1]):
+            fetched *= 2
+            [points] = self._nearest([query], [fetched])
+        hits = [ScoredPassage(_passage(point), _cosine(point)) for point in points]
+        hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
+        return hits[:limit]
+
+
+def _numbers(vector: VectorArray) -> list[float]:
+    """The engine reads numpy arrays as they are; its type stub knows lists only."""
+    return cast("list[float]", vector)
+
+
+def _filter(where: PassageFilter) -> qe.Filter | None:
+    if where.languages is None:
+        return None
+    match = qe.MatchAny(sorted(where.languages))
+    return qe.Filter(must=[qe.FieldCondition(LANGUAGE_KEY, match=match)])
+
+
+def _passage(point: qe.Record | qe.ScoredPoint) -> Passage:
+    assert point.payload is not None
+    return from_payload(point.payload)
+
+
+def _cosine(point: qe.ScoredPoint) -> float:
+    """Rounding in float32 can put the cosine of equal vectors a hair above 1."""
+    return min(1.0, max(-1.0, point.score))

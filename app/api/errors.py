@@ -1,0 +1,264 @@
+"""Errors to problem bodies: one table, and the handlers that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+
+from app.api.problem import ApiError, Problem, ProblemItem, escape_pointer, problem_response
+from app.core import errors as core
+
+_log = structlog.stdlib.get_logger(__name__)
+
+MAX_ITEMS = 50
+"""Most items in the ``errors`` of one problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem.
+
+    Attributes:
+        status: HTTP status code.
+        title: The kind in words.
+        explanation: What it means and what to do, served at ``/problems/{code}``.
+    """
+
+    status: int
+    title: str
+    explanation: str
+
+
+_BUNDLE_HELP = "Check it with `isoglot bundle verify DIR`, and copy or build it again."
+
+CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
+    core.IsoglotError: Kind(500, "Internal error", "The service failed. Report the request id."),
+    core.InvalidInputError: Kind(
+        422, "Invalid input", "A member of the request is out of range; `errors` points to it."
+    ),
+    core.InvalidQueryError: Kind(
+        422, "Invalid query", "The query is empty or too long. Send a question of ordinary length."
+    ),
+    core.InvalidPassageError: Kind(
+        422, "Invalid passage", "A passage cannot be stored; `errors` points to what is wrong."
+    ),
+    core.PassageNotFoundError: Kind(404, "Passage not found", "No passage with that id is stored."),
+    core.EncoderMismatchError: Kind(
+        409,
+        "Collection belongs to another encoder",
+        "Vectors of two encoders cannot be compared. Serve the bundle that the collection was "
+        "indexed with, or index the passages again into an empty data directory.",
+    ),
+    core.BundleError: Kind(503, "Bundle not usable", _BUNDLE_HELP),
+    core.UnsupportedSchemaError: Kind(
+        503, "Bundle of another version", "Use a bundle that this version of Isoglot can read."
+    ),
+    core.BundleIntegrityError: Kind(503, "Bundle damaged", _BUNDLE_HELP),
+    core.CalibratorMismatchError: Kind(
+        503,
+        "Calibrator belongs to another encoder",
+        "Fit the calibrator again, with `isoglot-train calibrate`, for the encoder of the bundle.",
+    ),
+    core.CalibrationError: Kind(503, "Calibrator not usable", _BUNDLE_HELP),
+    core.EncodingError: Kind(
+        422,
+        "Text cannot be encoded",
+        "The encoder knows no token of the text, for example because it is written in a script "
+        "that the bundle was not trained for. Send other words.",
+    ),
+    core.StoreError: Kind(500, "Store failed", "The passage store failed. Report the request id."),
+    core.StoreLockedError: Kind(
+        503,
+        "Store in use",
+        "Another process has the data directory open. Stop it, or use another ISOGLOT_DATA_DIR.",
+    ),
+    core.StoreUnavailableError: Kind(
+        503, "Store unavailable", "The store is closed or rebuilding. Try again later."
+    ),
+}
+"""Every error of the core; a class without a row of its own is treated as its parent."""
+
+API_KINDS: Mapping[str, Kind] = {
+    "malformed_json": Kind(400, "Malformed JSON", "The body is not JSON as RFC 8259 defines it."),
+    "invalid_request": Kind(
+        422,
+        "Invalid request",
+        "The body is JSON, but not what this operation takes; `errors` points to every problem. "
+        "/openapi.json describes what it takes.",
+    ),
+    "batch_too_large": Kind(
+        413,
+        "Too many passages",
+        "Send fewer passages a request, or stream them as application/x-ndjson.",
+    ),
+    "body_too_large": Kind(
+        413,
+        "Body too large",
+        "Send smaller requests, or stream passages as application/x-ndjson.",
+    ),
+    "unsupported_media_type": Kind(
+        415, "Unsupported media type", "Name the media type of the body in Content-Type."
+    ),
+    "not_found": Kind(404, "Not found", "There is nothing at this path."),
+    "method_not_allowed": Kind(
+        405, "Method not allowed", "The path exists, but not with this method; see `Allow`."
+    ),
+    "bad_request": Kind(400, "Bad request", "The request cannot be understood."),
+    "not_ready": Kind(
+        503, "Not ready", "The service is starting, or could not start; the detail says which."
+    ),
+    "internal_error": Kind(500, "Internal error", "The service failed. Report the request id."),
+}
+"""Errors that only a web service has, by code."""
+
+_CODE_OF_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+KINDS: Mapping[str, Kind] = {
+    **{cls.code: kind for cls, kind in CORE_KINDS.items()},
+    **API_KINDS,
+}
+"""Every kind of problem by its code."""
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_RETRY_AFTER = {503: {"Retry-After": "2"}}
+
+
+def code_of(error: core.IsoglotError) -> str:
+    """Return the code of an error, or of its nearest ancestor that is in the table."""
+    classes = type(error).__mro__
+    return next(
+        cls.code for cls in classes if issubclass(cls, core.IsoglotError) and cls in CORE_KINDS
+    )
+
+
+def api_error(code: str, detail: str, headers: Mapping[str, str] | None = None) -> ApiError:
+    """Return an error of the web service, with the status of its code."""
+    return ApiError(code, detail, status=API_KINDS[code].status, headers=headers)
+
+
+def problem_for(request: Request, error: Exception) -> Response:
+    """Return the problem body for any error; an unknown one says nothing of its cause."""
+    match error:
+        case core.IsoglotError():
+            return _core_problem(request, error)
+        case RequestValidationError():
+            return _validation_problem(request, error)
+        case HTTPException():
+            return _http_problem(request, error)
+        case _:
+            return _problem(
+                request,
+                "internal_error",
+                "The service failed. The log has the cause under this request id.",
+            )
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every known error with a problem body; the middleware sees to the unknown ones."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return problem_for(request, error)
+
+    for cls in (core.IsoglotError, RequestValidationError, HTTPException):
+        app.add_exception_handler(cls, handle)
+
+
+def validation_items(errors: Sequence[Mapping[str, Any]], *, root: str = "") -> list[ProblemItem]:
+    """Return pydantic's errors as problem items.
+
+    Args:
+        errors: From ``ValidationError.errors()``.
+        root: JSON pointer to the value that was validated.
+    """
+    return [
+        ProblemItem(
+            pointer=root + "".join(f"/{escape_pointer(step)}" for step in error["loc"]),
+            code=error["type"],
+            detail=error["msg"],
+        )
+        for error in errors[:MAX_ITEMS]
+    ]
+
+
+def summary(items: Sequence[ProblemItem]) -> str:
+    """Return one sentence about the first of several items."""
+    first = items[0]
+    place = f"{first.pointer}: " if first.pointer else ""
+    more = f" ({len(items) - 1} more in errors)" if len(items) > 1 else ""
+    return f"{place}{first.detail}{more}"
+
+
+def invalid_request(items: Sequence[ProblemItem], code: str = "invalid_request") -> ApiError:
+    """Return the error for a body that is JSON but has these problems; at least one."""
+    kind = KINDS[code]
+    return ApiError(code, summary(items), status=kind.status, errors=items)
+
+
+def _core_problem(request: Request, error: core.IsoglotError) -> Response:
+    code = code_of(error)
+    if KINDS[code].status == 500:
+        _log.error("request_failed", code=code, exc_info=error)
+    items = []
+    if isinstance(error, core.InvalidInputError):
+        items = [ProblemItem(pointer=error.pointer, code=code, detail=str(error))]
+    return _problem(request, code, str(error), items)
+
+
+def _validation_problem(request: Request, error: RequestValidationError) -> Response:
+    # The first step of a location says where the value came from: body, path, query or header.
+    items = validation_items([{**e, "loc": e["loc"][1:]} for e in error.errors()])
+    return _problem(request, "invalid_request", summary(items), items)
+
+
+def _http_problem(request: Request, error: HTTPException) -> Response:
+    headers = dict(error.headers or {})
+    if isinstance(error, ApiError):
+        return _problem(request, error.code, error.detail, error.errors, headers)
+    unlisted = "bad_request" if error.status_code < 500 else "internal_error"
+    code = _CODE_OF_STATUS.get(error.status_code, unlisted)
+    detail = error.detail
+    if code == "not_found":
+        detail = f"There is nothing at {request.url.path}. /openapi.json lists what there is."
+    if code == "method_not_allowed":
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+        detail = f"Use {headers['Allow']} on {request.url.path}, not {request.method}."
+    return _problem(request, code, detail, headers=headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    # The framework names only the methods of the first route with this path.
+    routes: Sequence[BaseRoute] = request.app.routes
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    ]
+
+
+def _problem(
+    request: Request,
+    code: str,
+    detail: str,
+    items: Sequence[ProblemItem] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    kind = KINDS[code]
+    problem = Problem(
+        type=f"/problems/{code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=request.url.path,
+        code=code,
+        request_id=getattr(request.state, "request_id", ""),
+        errors=list(items),
+    )
+    return problem_response(problem, {**_RETRY_AFTER.get(kind.status, {}), **(headers or {})})

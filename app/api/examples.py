@@ -1,0 +1,113 @@
+"""Examples for the API description; a test sends the requests and parses the responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SEARCH_REQUESTS: dict[str, Any] = {
+    "question": {
+        "summary": "A question",
+        "description": "Asked in German, answered from passages in any language.",
+        "value": {
+            "query": "Wie finde ich das Loch im Fahrradschlauch?",
+            "limit": 3,
+            "diagnostics": ["language"],
+        },
+    },
+    "abstention": {
+        "summary": "Only what is probably relevant",
+        "description": "Hits below the given probability are left out, if need be all of them.",
+        "value": {
+            "query": "Who painted the ceiling of the Paris opera?",
+            "language": {"query": "en", "passages": ["en", "fr"]},
+            "min_probability": 0.5,
+        },
+    },
+}
+
+_MODEL = {
+    "bundle": "starter@0123456789ab",
+    "encoder": "4f2d9a7c1b3e",
+    "calibrator": "9c1e7d20aa53",
+    "collection": "passages",
+}
+
+SEARCH_RESPONSES: dict[str, Any] = {
+    "question": {
+        "summary": "A hit in another language",
+        "value": {
+            "query_id": "b7a1c2d3e4f5061728394a5b6c7d8e9f",
+            "outcome": "ok",
+            "answerable_probability": 0.93,
+            "expected_relevant": 0.91,
+            "hits": [
+                {
+                    "id": "bicycle-puncture.es",
+                    "rank": 1,
+                    "probability": 0.91,
+                    "probability_source": "relation:cross",
+                    "extrapolated": False,
+                    "score": 0.8342,
+                    "score_kind": "cosine",
+                    "language": {"code": "es"},
+                    "text": "Con la cámara inflada dentro de un cubo de agua, las burbujas "
+                    "muestran dónde está el pinchazo.",
+                    "parallel_id": "bicycle-puncture",
+                    "metadata": {},
+                }
+            ],
+            "page": {
+                "limit": 3,
+                "returned": 1,
+                "candidates": 1,
+                "dropped_below_min_probability": 0,
+            },
+            "query_language": {
+                "code": "de",
+                "confidence": 0.99,
+                "source": "detected",
+                "alternatives": [{"code": "nl", "confidence": 0.01}],
+            },
+            "diagnostics": {
+                "language": {
+                    "exposure": {"es": 1.0},
+                    "corpus_share": {"es": 1.0},
+                    "exposure_lift": {"es": 1.0},
+                    "same_language_share": 0.0,
+                    "rank_agreement_with_score_order": None,
+                    "filtered_corpus_size": 1,
+                },
+                "timing": None,
+            },
+            "model": _MODEL,
+            "warnings": [],
+            "took_ms": 3.2,
+        },
+    },
+    "abstention": {
+        "summary": "Nothing here answers this",
+        "value": {
+            "query_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+            "outcome": "no_confident_match",
+            "answerable_probability": 0.03,
+            "expected_relevant": 0.0,
+            "hits": [],
+            "page": {
+                "limit": 10,
+                "returned": 0,
+                "candidates": 60,
+                "dropped_below_min_probability": 10,
+            },
+            "query_language": {
+                "code": "en",
+                "confidence": 1.0,
+                "source": "declared",
+                "alternatives": [],
+            },
+            "diagnostics": None,
+            "model": _MODEL,
+            "warnings": [],
+            "took_ms": 2.9,
+        },
+    },
+}

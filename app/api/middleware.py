@@ -1,0 +1,189 @@
+"""What happens to every request: a name, a limit, a clock, safe headers, a line in the log.
+
+Plain ASGI: the framework's own middleware class buffers streams and hides the request body.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from fastapi import FastAPI, Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.errors import api_error, problem_for
+from app.api.strict_json import NDJSON_MEDIA_TYPE, media_type
+from app.core.errors import IsoglotError
+from app.telemetry import Metrics
+
+_log = structlog.stdlib.get_logger("isoglot.access")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET_ROUTES = frozenset({"/health/live", "/health/ready", "/metrics"})
+UNMATCHED_ROUTE = "unmatched"
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Headers of every response that does not set them itself."""
+
+
+class RequestContext:
+    """Names and times each request, turns unknown errors into a 500, and counts what happened."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        exchange = _Exchange(scope, send, request_id)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, exchange.send)
+            except Exception as error:
+                _log.exception("unhandled_error")
+                if exchange.status is not None:
+                    raise  # Half a response is out: only the server can still cut it off.
+                response = problem_for(Request(scope), error)
+                await response(scope, receive, exchange.send)
+            finally:
+                self._record(scope, exchange)
+
+    def _record(self, scope: Scope, exchange: _Exchange) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        route = getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
+        # 499: the client left before there was an answer.
+        status = 499 if exchange.status is None else exchange.status
+        seconds = exchange.seconds
+        self._metrics.request_answered(route=route, method=method, status=status, seconds=seconds)
+        write = _log.debug if route in _QUIET_ROUTES else _log.info
+        write("request", method=method, route=route, status=status, ms=round(seconds * 1e3, 2))
+
+
+class BodyLimit:
+    """Refuses bodies above a size, also those that do not state it; NDJSON is limited by line."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or media_type(Request(scope)) == NDJSON_MEDIA_TYPE:
+            await self._app(scope, receive, send)
+            return
+        stated = Headers(scope=scope).get("content-length", "0")
+        if stated.isdecimal() and int(stated) > self._max_bytes:
+            response = problem_for(Request(scope), self._too_large())
+            await response(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise self._too_large()
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _too_large(self) -> Exception:
+        return api_error(
+            "body_too_large",
+            f"The body has more than {self._max_bytes} bytes. Send smaller requests, or stream "
+            f"passages as {NDJSON_MEDIA_TYPE}.",
+            headers={"Connection": "close"},
+        )
+
+
+class StartFailure:
+    """Tells the server in one line why the application cannot start, not with a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on but failed starts."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        failed: list[Message] = []
+
+        async def keep_failures(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                failed.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, keep_failures)
+        except IsoglotError as error:
+            if not failed:
+                raise
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+        except Exception:
+            for message in failed:
+                await send(message)
+            raise
+
+
+class _Exchange:
+    """One request and its response, as seen from outside."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self.status: int | None = None
+        self._scope = scope
+        self._send = send
+        self._request_id = request_id
+        self._began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(raw=message.setdefault("headers", []))
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            headers["X-Request-ID"] = self._request_id
+            headers["Server-Timing"] = _server_timing(self._scope["state"], self.seconds)
+            message["headers"] = headers.raw
+        await self._send(message)
+
+
+def add_middleware(app: FastAPI, *, metrics: Metrics, max_body_bytes: int) -> None:
+    """Put everything of this module around an application; the last one added is outermost."""
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(RequestContext, metrics=metrics)
+    app.add_middleware(StartFailure)
+
+
+def _request_id(scope: Scope) -> str:
+    stated = Headers(scope=scope).get("x-request-id", "")
+    return stated if _REQUEST_ID.match(stated) else uuid4().hex
+
+
+def _server_timing(state: Mapping[str, Any], seconds: float) -> str:
+    stages = {**state.get("stages", {}), "total": seconds * 1e3}
+    return ", ".join(f"{stage};dur={ms:.2f}" for stage, ms in stages.items())

@@ -1,0 +1,103 @@
+"""Problem details: the form of every error body (RFC 9457, ``application/problem+json``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import HTTPException, Response
+from pydantic import BaseModel, Field
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemItem(BaseModel):
+    """One of several things that are wrong with a request."""
+
+    pointer: str = Field(
+        description="JSON pointer into the request body; empty for the body as a whole.",
+        examples=["/language/query"],
+    )
+    code: str = Field(
+        description="Stable code of this item.", examples=["missing", "extra_forbidden"]
+    )
+    detail: str = Field(description="What is wrong there.", examples=["Field required"])
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 describes it, with a stable code."""
+
+    type: str = Field(
+        description="Address of an explanation of this kind of problem.",
+        examples=["/problems/invalid_query"],
+    )
+    title: str = Field(description="The kind of problem in words; the same for every occurrence.")
+    status: int = Field(description="HTTP status code.", examples=[422])
+    detail: str = Field(description="What went wrong this time, and what to do about it.")
+    instance: str = Field(description="Path of the request.", examples=["/v1/search"])
+    code: str = Field(description="Stable code to branch on.", examples=["invalid_query"])
+    request_id: str = Field(description="Names this request in the logs (header X-Request-ID).")
+    errors: list[ProblemItem] = Field(
+        default=[], description="Where several things are wrong: each of them."
+    )
+
+
+class ApiError(HTTPException):
+    """An error that only a web service has; ``app/api/errors.py`` tabulates its code.
+
+    Args:
+        code: A key of that table.
+        detail: What went wrong and what to do about it.
+        status: HTTP status of that code.
+        errors: Each single problem, where there are several.
+        headers: Headers of the response.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        status: int,
+        errors: Sequence[ProblemItem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, dict(headers or {}))
+        self.code = code
+        self.errors = list(errors)
+
+
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a problem as an HTTP response."""
+    return Response(
+        problem.model_dump_json(),
+        status_code=problem.status,
+        media_type=PROBLEM_MEDIA_TYPE,
+        headers=dict(headers or {}),
+    )
+
+
+def escape_pointer(member: str | int) -> str:
+    """Return one step of a JSON pointer (RFC 6901)."""
+    return str(member).replace("~", "~0").replace("/", "~1")
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a route that may answer with these problems."""
+    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses
+    }
+
+
+_DESCRIPTIONS = {
+    400: "The body is not JSON.",
+    404: "There is no such thing.",
+    405: "The path exists, but not with this method; `Allow` names those it has.",
+    409: "The collection was indexed with another encoder than the one that is loaded.",
+    413: "The body, or the number of passages in it, is too large.",
+    415: "The body is of a media type that is not understood here.",
+    422: "The body is JSON, but not a valid request; `errors` points to what is wrong.",
+    500: "The service failed; the log has the cause under this `request_id`.",
+    503: "The service is not ready; try again after `Retry-After` seconds.",
+}

@@ -1,0 +1,125 @@
+"""A running service as this command line uses it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import httpx
+from pydantic import ValidationError
+
+from app.api.ndjson import LineAnswer, Summary
+from app.api.schemas import PassageIn, SearchBody, SearchResponse
+from app.api.strict_json import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE
+from app.cli.exits import CannotStartError, UsageError
+from app.cli.passages_file import PassageLine, Rejection
+from app.core.types import UNDETERMINED, Passage
+
+_TIMEOUT_SECONDS = 120.0
+
+
+class RemoteService:
+    """Talks to one service; an async context manager, and a ``Sink``.
+
+    Args:
+        url: Base address, for example ``http://127.0.0.1:8000``.
+        transport: How requests travel; over the network by default.
+    """
+
+    def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise UsageError(f"--url {url} must begin with http:// or https://.")
+        self._url = url
+        self._client = httpx.AsyncClient(
+            base_url=url, timeout=_TIMEOUT_SECONDS, transport=transport
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.__aexit__(kind, error, traceback)
+
+    async def search(self, body: SearchBody) -> SearchResponse:
+        """Search; raises ``UsageError`` where the service refuses the request."""
+        response = await self._post("/v1/search", body.model_dump_json().encode(), JSON_MEDIA_TYPE)
+        try:
+            return SearchResponse.model_validate_json(response.content)
+        except ValidationError as error:
+            raise CannotStartError(
+                f"{self._url} does not answer as this version of Isoglot does: {error}"
+            ) from error
+
+    async def store(self, lines: Sequence[PassageLine]) -> list[Rejection]:
+        """Store passages durably; returns those that the service rejected.
+
+        Raises:
+            CannotStartError: The service cannot be reached, or did not answer for every line.
+        """
+        response = await self._post(
+            "/v1/passages",
+            b"".join(_as_line(line.passage) for line in lines),
+            NDJSON_MEDIA_TYPE,
+        )
+        return self._rejections(lines, response.text)
+
+    def _rejections(self, lines: Sequence[PassageLine], text: str) -> list[Rejection]:
+        *answers, closing = [json.loads(line) for line in text.splitlines()] or [{}]
+        if "summary" not in closing:
+            raise CannotStartError(f"The answer of {self._url} was cut off. Send the file again.")
+        aborted = Summary.model_validate(closing["summary"]).aborted
+        if aborted is not None:
+            raise CannotStartError(f"{self._url} stopped in the middle: {aborted.detail}")
+        judged = [LineAnswer.model_validate({"id": None, **answer}) for answer in answers]
+        return [
+            Rejection(lines[a.line - 1].file, lines[a.line - 1].line, _reason(a))
+            for a in judged
+            if a.status != "stored"
+        ]
+
+    async def _post(self, path: str, content: bytes, media_type: str) -> httpx.Response:
+        try:
+            response = await self._client.post(
+                path, content=content, headers={"Content-Type": media_type}
+            )
+        except httpx.HTTPError as error:
+            raise CannotStartError(
+                f"No service answers at {self._url} ({str(error) or type(error).__name__}). "
+                "Start one with `isoglot serve`."
+            ) from error
+        if response.is_success:
+            return response
+        detail = _problem_detail(response)
+        if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+            raise UsageError(detail)
+        raise CannotStartError(f"{self._url} answered {response.status_code}: {detail}")
+
+
+def _as_line(passage: Passage) -> bytes:
+    sent = PassageIn(
+        id=passage.id,
+        text=passage.text,
+        language=None if passage.language == UNDETERMINED else passage.language,
+        parallel_id=passage.parallel_id,
+        metadata=dict(passage.metadata),
+    )
+    return sent.model_dump_json().encode() + b"\n"
+
+
+def _reason(answer: LineAnswer) -> str:
+    return answer.error.detail if answer.error else answer.status
+
+
+def _problem_detail(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return response.reason_phrase or "no explanation"

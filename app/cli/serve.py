@@ -1,0 +1,116 @@
+"""``isoglot serve``: one process that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+
+from app.bootstrap import Runtime, open_runtime
+from app.cli.exits import CannotStartError
+from app.core.bundle import Bundle
+from app.main import create_app
+from app.settings import Settings
+
+_GRACE_SECONDS = 20
+_BACKLOG = 2048
+
+
+def run_server(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what is under way and close the collection.
+
+    Everything is opened before the first request is answered, so that whatever keeps the service
+    from starting is an error here rather than a line in a log.
+
+    Args:
+        settings: What to serve, and where.
+        on_ready: Called with the address once requests are answered.
+
+    Raises:
+        CannotStartError: The address cannot be listened on.
+        IsoglotError: Bundle or collection cannot be opened.
+    """
+    with listen(settings.host, settings.port) as listener:
+        asyncio.run(_serve(settings, listener, on_ready))
+
+
+@contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Listen on an address.
+
+    Raises:
+        CannotStartError: The port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CannotStartError(
+                f"Port {port} on {host} is in use. Stop what listens there, or choose another "
+                "with --port (0 picks a free one)."
+            ) from error
+        raise CannotStartError(f"Cannot listen on {host}, port {port}: {error}") from error
+    with listener:
+        yield listener
+
+
+def address(listener: socket.socket) -> str:
+    """Return the URL under which a browser on this machine reaches a listener."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host)  # noqa: S104  shown, not bound
+    return f"http://{shown or (f'[{host}]' if ':' in host else host)}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """Tells when it answers, and ends without sending the signal to itself once more.
+
+    The second signal would end the process before the collection is closed.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        caught = (signal.SIGINT, signal.SIGTERM)
+        for number in caught:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in caught:
+                loop.remove_signal_handler(number)
+
+
+async def _serve(
+    settings: Settings, listener: socket.socket, on_ready: Callable[[str], None]
+) -> None:
+    async with open_runtime(settings) as runtime:
+
+        @asynccontextmanager
+        async def opened(_settings: Settings, _bundle: Bundle) -> AsyncIterator[Runtime]:
+            yield runtime
+
+        app = create_app(settings, bundle_loader=lambda _: runtime.bundle, runtime_factory=opened)
+        config = uvicorn.Config(
+            app,
+            workers=1,
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        server = _Server(config, lambda: on_ready(address(listener)))
+        await server.serve(sockets=[listener])

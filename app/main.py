@@ -1,0 +1,102 @@
+"""The web application: lifespan, middleware, routes; nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+
+from app.api.description import install_description
+from app.api.errors import install_error_handlers
+from app.api.middleware import add_middleware
+from app.api.operations_routes import router as operations
+from app.api.page_routes import router as page
+from app.api.passage_routes import router as passages
+from app.api.readiness import ApiState, Readiness
+from app.api.search_routes import router as search
+from app.bootstrap import Runtime, open_runtime
+from app.core.bundle import Bundle, load_bundle
+from app.settings import Settings, load_settings
+from app.telemetry import Metrics, configure_logging
+
+RuntimeFactory = Callable[[Settings, Bundle], AbstractAsyncContextManager[Runtime]]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    bundle_loader: Callable[[Path], Bundle] = load_bundle,
+    runtime_factory: RuntimeFactory = open_runtime,
+) -> FastAPI:
+    """Build the application; nothing is loaded before its lifespan begins.
+
+    A bundle that cannot be used ends the start, so that the server exits. The rest of the start
+    runs behind ``/health/live``, and ``/health/ready`` says how it goes.
+
+    Args:
+        settings: Read from the environment by default.
+        bundle_loader: Loads and verifies a bundle.
+        runtime_factory: Opens what answers requests.
+
+    Raises:
+        InvalidSettingsError: The environment holds settings that cannot be used.
+    """
+    settings = settings or load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    metrics = Metrics()
+    state = ApiState(metrics=metrics, max_batch=settings.max_batch)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        bundle = await asyncio.to_thread(bundle_loader, settings.bundle)
+        _announce(bundle, metrics)
+        stopping = asyncio.Event()
+        running = asyncio.create_task(
+            _run(runtime_factory(settings, bundle), state.readiness, stopping)
+        )
+        try:
+            yield
+        finally:
+            stopping.set()
+            await running
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.api = state
+    add_middleware(app, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    install_error_handlers(app)
+    for router in (search, passages, operations, page):
+        app.include_router(router)
+    install_description(app)
+    return app
+
+
+async def _run(
+    opening: AbstractAsyncContextManager[Runtime], readiness: Readiness, stopping: asyncio.Event
+) -> None:
+    """Hold the runtime open until told to stop; a failed start is kept for whoever asks."""
+    try:
+        async with opening as runtime:
+            readiness.succeed(runtime)
+            _log.info("ready", collection=runtime.collection)
+            await stopping.wait()
+            readiness.stop()
+    except Exception as error:  # noqa: BLE001  reported by /health/ready, and logged
+        readiness.fail(error)
+        _log.critical("start_failed", exc_info=error)
+
+
+def _announce(bundle: Bundle, metrics: Metrics) -> None:
+    calibrator = bundle.calibrator.id if bundle.calibrator else ""
+    facts = {
+        "bundle": bundle.manifest.short_id,
+        "encoder": bundle.spec.fingerprint(),
+        "calibrator": calibrator,
+    }
+    metrics.bundle_loaded(**facts)
+    _log.info("bundle_verified", **facts)

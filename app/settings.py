@@ -1,0 +1,131 @@
+"""Settings of the service: environment variables that begin with ``ISOGLOT_``.
+
+This module only reads and checks them; ``app/bootstrap.py`` turns them into adapters.
+"""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "ISOGLOT_"
+STARTER_BUNDLE = Path("bundles/starter")
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["console", "json"]
+
+
+class InvalidSettingsError(ValueError):
+    """One or more settings cannot be used; the message has one line for each."""
+
+
+def starter_bundle() -> Path:
+    """Return the bundle that is used when none is named.
+
+    The working directory is looked at first, then the checkout this package lies in.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    for candidate in (STARTER_BUNDLE, checkout / STARTER_BUNDLE):
+        if candidate.is_dir():
+            return candidate
+    return STARTER_BUNDLE
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; each field is the variable ``ISOGLOT_<NAME>``.
+
+    Build it with ``load_settings``, which also finds misspelt variables.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    bundle: Path = Field(
+        default_factory=starter_bundle,
+        description="Directory of the bundle to serve.",
+    )
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="Directory under which collections are stored, each in its own directory.",
+    )
+    collection: str = Field(
+        default="passages",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+        description="Name of the collection: lower-case letters, digits, '-' and '_'.",
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address to listen on; 0.0.0.0 opens the service to the network.",
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks one.")
+    encoder_threads: int = Field(
+        default_factory=lambda: min(8, os.cpu_count() or 1),
+        ge=1,
+        le=256,
+        description="CPU threads that one pass of the encoder may use.",
+    )
+    max_body_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1024,
+        le=1024**3,
+        description="Largest JSON request body in bytes. NDJSON streams are limited by line.",
+    )
+    max_batch: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Most passages in one JSON request. NDJSON streams have no such limit.",
+    )
+    log_level: LogLevel = Field(default="info", description="Least severity that is logged.")
+    log_format: LogFormat = Field(
+        default="console",
+        description="console for people, json for one JSON object a line.",
+    )
+
+    @property
+    def collection_dir(self) -> Path:
+        """Where the collection lies."""
+        return self.data_dir / self.collection
+
+
+def load_settings(**overrides: str | int | Path | None) -> Settings:
+    """Read settings from the environment.
+
+    Args:
+        overrides: Settings by field name that win over the environment; ``None`` is no override.
+
+    Raises:
+        InvalidSettingsError: A value is out of range, or a variable that begins with
+            ``ISOGLOT_`` is not a setting.
+    """
+    _refuse_unknown_variables()
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        lines = [
+            f"{_variable(str(e['loc'][0]))}: {e['msg']} (it is {e['input']!r})"
+            for e in error.errors()
+        ]
+        raise InvalidSettingsError("\n".join(lines)) from error
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _refuse_unknown_variables() -> None:
+    known = {_variable(field) for field in Settings.model_fields}
+    # The environment is read without regard to case, so misspellings are looked for that way too.
+    ours = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
+    lines = []
+    for name in sorted(ours - known):
+        nearest = get_close_matches(name, sorted(known), n=1, cutoff=0.0)[0]
+        lines.append(f"{name} is not a setting. The nearest one is {nearest}.")
+    if lines:
+        raise InvalidSettingsError("\n".join(lines))

@@ -1,0 +1,83 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import app.api.page_routes as page_routes
+from tests.app.api.problems import problem_of
+
+STATIC = Path(page_routes.__file__).parent / "static"
+
+
+class Page(HTMLParser):
+    """Collects what a test wants to know of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.files: set[str] = set()
+        self.inline: list[str] = []
+        self.labelled: set[str] = set()
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids |= {given["id"]} if "id" in given else set()
+        self.files |= {given[key] for key in ("src", "href") if key in given}
+        self.labelled |= {given["for"]} if "for" in given else set()
+        inline = [name for name in given if name == "style" or name.startswith("on")]
+        self.inline += inline + ([tag] if tag == "style" else [])
+        if tag == "script" and "src" not in given:
+            self.inline.append(tag)
+
+
+async def parsed(client) -> Page:
+    page = Page()
+    page.feed((await client.get("/")).text)
+    return page
+
+
+async def test_the_page_and_all_it_refers_to_are_served_from_here(client):
+    page = await parsed(client)
+
+    assert "/static/page.js" in page.files
+    for file in page.files:
+        assert (await client.get(file)).status_code == 200, file
+
+
+async def test_the_page_needs_no_inline_code_or_style(client):
+    page = await parsed(client)
+
+    assert page.inline == []
+    policy = (await client.get("/")).headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+
+
+async def test_the_script_finds_every_element_it_looks_for(client):
+    page = await parsed(client)
+    script = (await client.get("/static/page.js")).text
+
+    wanted = set(re.findall(r'byId\("(\w+)"\)', script))
+    assert len(wanted) > 10
+    assert wanted <= page.ids
+
+
+def test_the_script_never_writes_markup():
+    script = (STATIC / "page.js").read_text(encoding="utf-8")
+
+    assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
+    assert "textContent" in script
+
+
+def test_the_page_loads_nothing_from_other_hosts():
+    for file in STATIC.iterdir():
+        addresses = re.findall(r"https?://[^\s\"'<]+", file.read_text(encoding="utf-8"))
+        assert set(addresses) <= {"http://www.w3.org/2000/svg"}, file
+
+
+async def test_the_question_has_a_label(client):
+    assert "query" in (await parsed(client)).labelled
+
+
+async def test_a_file_that_is_not_of_the_page_is_not_served(client):
+    problem_of(await client.get("/static/index.html"), 404, "not_found")
+    problem_of(await client.get("/static/..%2Fpage_routes.py"), 404, "not_found")

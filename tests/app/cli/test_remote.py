@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from app.api.schemas import SearchBody
+from app.cli.exits import CannotStartError, UsageError
+from app.cli.passages_file import PassageLine, Rejection
+from app.cli.remote import RemoteService
+from app.core.types import Passage
+
+LINES = [PassageLine("a.jsonl", n, Passage(str(n), "sea"), read=0) for n in (4, 9)]
+STORED = '{"line":1,"id":"4","status":"stored"}\n'
+REJECTED = '{"line":2,"status":"rejected","error":{"code":"x","detail":"no token"}}\n'
+CLOSING = '{"summary":{"received":2,"stored":1,"rejected":1}}\n'
+ABORTED = '{"summary":{"received":1,"stored":1,"aborted":{"code":"x","detail":"disk is full"}}}\n'
+
+
+def service(status: int, text: str) -> RemoteService:
+    """A service that answers every request like this."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, text=text))
+    return RemoteService("http://service", transport=transport)
+
+
+async def test_rejections_carry_the_number_of_the_line_in_its_file():
+    async with service(200, STORED + REJECTED + CLOSING) as remote:
+        assert await remote.store(LINES) == [Rejection("a.jsonl", 9, "no token")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [(STORED, "cut off"), ("", "cut off"), (STORED + ABORTED, "disk is full")],
+)
+async def test_an_incomplete_answer_is_an_error(answer, message):
+    async with service(200, answer) as remote:
+        with pytest.raises(CannotStartError, match=message):
+            await remote.store(LINES)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind", "message"),
+    [
+        (422, '{"detail": "limit is 0"}', UsageError, "limit is 0"),
+        (503, '{"detail": "still starting"}', CannotStartError, "503: still starting"),
+        (502, "<html>", CannotStartError, "502: Bad Gateway"),
+        (200, "{}", CannotStartError, "does not answer as this version"),
+    ],
+)
+async def test_refusals_are_told_in_the_words_of_the_service(status, text, kind, message):
+    async with service(status, text) as remote:
+        with pytest.raises(kind, match=message):
+            await remote.search(SearchBody(query="sea"))
+
+
+async def test_an_unreachable_service_is_an_error_that_says_how_to_start_one():
+    async with RemoteService("http://127.0.0.1:9") as remote:
+        with pytest.raises(CannotStartError, match="isoglot serve"):
+            await remote.search(SearchBody(query="sea"))
+
+
+def test_an_address_without_scheme_is_refused():
+    with pytest.raises(UsageError, match="must begin with http"):
+        RemoteService("127.0.0.1:8000")

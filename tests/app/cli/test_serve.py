@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from app.cli.serve import address, listen
+from tests.app.cli.conftest import TIDES, WHEEL
+from tests.bundles import write_tiny_bundle
+
+SERVE = [sys.executable, "-c", "from app.cli import main; main()", "serve", "--port", "0"]
+
+
+@pytest.fixture
+def service():
+    """The URL of a service in another process, and that process."""
+    with subprocess.Popen(SERVE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if found := re.match(r"Isoglot is ready: (\S+)", line):
+                    yield found[1], process
+                    break
+            else:
+                pytest.fail("the service ended before it was ready")
+        finally:
+            process.kill()
+
+
+def test_a_service_can_be_filled_searched_and_stopped_without_loss(isoglot, lines, service):
+    url, process = service
+    result = isoglot("index", lines(TIDES, "{broken", WHEEL), "--url", url)
+    assert result.exit_code == 1
+    assert "passages.jsonl:2: " in result.stderr
+    assert f"2 passages stored at {url}" in result.stderr
+
+    remote = json.loads(isoglot("search", "the sea", "--json", "--url", url).stdout)
+    assert isoglot("search", "the sea", "--url", url).exit_code == 0
+    assert isoglot("search", " ", "--url", url).exit_code == 2
+    assert httpx.get(f"{url}/health/ready").status_code == 200
+
+    locked = isoglot("search", "the sea")
+    assert locked.exit_code == 3
+    assert "--url" in locked.stderr
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    local = json.loads(isoglot("search", "the sea", "--json").stdout)
+    assert local["hits"] == remote["hits"]
+    assert {hit["id"] for hit in local["hits"]} == {"tides.en", "wheel.en"}
+
+
+def test_a_busy_port_exits_with_3_and_says_what_to_do(isoglot):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = isoglot("serve", "--port", port)
+    assert result.exit_code == 3
+    assert f"Port {port} on 127.0.0.1 is in use" in result.stderr
+    assert "--port" in result.stderr
+
+
+def test_an_address_of_another_machine_exits_with_3(isoglot):
+    result = isoglot("serve", "--host", "192.0.2.1", "--port", "0")
+    assert result.exit_code == 3
+    assert "Cannot listen on 192.0.2.1" in result.stderr
+
+
+def test_a_damaged_bundle_exits_with_3_and_a_message_without_traceback(isoglot, tmp_path):
+    damaged = write_tiny_bundle(tmp_path / "damaged")
+    (damaged / "calibrator.json").unlink()
+    result = isoglot("serve", "--port", "0", "--bundle", damaged)
+    assert result.exit_code == 3
+    assert "missing: calibrator.json" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")])
+def test_the_shown_address_can_be_opened_on_this_machine(host, shown):
+    with listen(host, 0) as listener:
+        assert address(listener) == f"http://{shown}:{listener.getsockname()[1]}"

@@ -1,0 +1,81 @@
+import pytest
+
+from app.bootstrap import open_runtime
+from app.core.bundle import load_bundle
+from app.core.errors import (
+    BundleIntegrityError,
+    EncoderMismatchError,
+    StoreLockedError,
+    StoreUnavailableError,
+)
+from app.core.search import SearchRequest
+from app.core.types import Passage
+from app.settings import Settings
+from tests.bundles import tiny_spec, write_tiny_bundle
+
+
+@pytest.fixture
+def settings(tmp_path):
+    directory = write_tiny_bundle(tmp_path / "bundle")
+    return Settings(bundle=directory, data_dir=tmp_path / "data", encoder_threads=1)
+
+
+async def test_a_runtime_stores_and_finds_passages(settings):
+    async with open_runtime(settings) as runtime:
+        await runtime.ingest.add([Passage("a", "the water is warm", "en")])
+        result = await runtime.search.search(SearchRequest("the water is warm"))
+
+    assert [hit.passage.id for hit in result.hits] == ["a"]
+    assert result.hits[0].score == pytest.approx(1.0, abs=1e-3)
+
+
+async def test_passages_are_there_again_after_a_restart(settings):
+    async with open_runtime(settings) as runtime:
+        await runtime.ingest.add([Passage("a", "the water is warm", "en")])
+
+    async with open_runtime(settings) as runtime:
+        assert (await runtime.ingest.get("a")).text == "the water is warm"
+
+
+async def test_a_bundle_that_is_loaded_already_is_not_loaded_again(settings):
+    bundle = load_bundle(settings.bundle)
+
+    async with open_runtime(settings, bundle) as runtime:
+        assert runtime.bundle is bundle
+
+
+async def test_a_closed_runtime_has_let_go_of_its_store(settings):
+    async with open_runtime(settings) as runtime:
+        pass
+
+    with pytest.raises(StoreUnavailableError):
+        await runtime.store.count()
+
+
+async def test_a_collection_of_another_encoder_is_refused_and_left_alone(settings, tmp_path):
+    async with open_runtime(settings) as runtime:
+        await runtime.ingest.add([Passage("a", "the water is warm", "en")])
+    other_bundle = write_tiny_bundle(tmp_path / "other", spec=tiny_spec(query_prefix="query: "))
+    other = settings.model_copy(update={"bundle": other_bundle})
+
+    with pytest.raises(EncoderMismatchError):
+        async with open_runtime(other):
+            pass
+
+    async with open_runtime(settings) as runtime:
+        assert await runtime.store.count() == 1
+
+
+async def test_a_collection_that_is_open_is_refused(settings):
+    async with open_runtime(settings):
+        with pytest.raises(StoreLockedError):
+            async with open_runtime(settings):
+                pass
+
+
+async def test_a_damaged_bundle_is_refused(settings):
+    (settings.bundle / "calibrator.json").write_text("{}")
+
+    with pytest.raises(BundleIntegrityError, match=r"calibrator\.json"):
+        async with open_runtime(settings):
+            pass

@@ -1,0 +1,90 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from app.settings import InvalidSettingsError, Settings, load_settings, starter_bundle
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("ISOGLOT_")]:
+        monkeypatch.delenv(name)
+
+
+def test_the_defaults_serve_the_starter_bundle_to_this_machine_only():
+    settings = load_settings()
+
+    assert settings.bundle == starter_bundle()
+    assert settings.host == "127.0.0.1"
+    assert settings.collection_dir == Path("data/passages")
+
+
+def test_variables_with_the_prefix_are_read(monkeypatch):
+    monkeypatch.setenv("ISOGLOT_PORT", "9000")
+    monkeypatch.setenv("ISOGLOT_BUNDLE", "/srv/bundle")
+
+    settings = load_settings()
+
+    assert settings.port == 9000
+    assert settings.bundle == Path("/srv/bundle")
+
+
+def test_an_override_wins_over_the_environment_and_none_does_not(monkeypatch):
+    monkeypatch.setenv("ISOGLOT_PORT", "9000")
+    monkeypatch.setenv("ISOGLOT_COLLECTION", "faq")
+
+    settings = load_settings(port=9001, collection=None)
+
+    assert settings.port == 9001
+    assert settings.collection == "faq"
+
+
+def test_a_misspelt_variable_is_an_error_that_names_the_nearest(monkeypatch):
+    monkeypatch.setenv("ISOGLOT_DATADIR", "/srv")
+
+    with pytest.raises(InvalidSettingsError, match=r"ISOGLOT_DATADIR .* ISOGLOT_DATA_DIR"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "65536"),
+        ("PORT", "eighty"),
+        ("ENCODER_THREADS", "0"),
+        ("MAX_BODY_BYTES", "10"),
+        ("MAX_BATCH", "0"),
+        ("COLLECTION", "../escape"),
+        ("COLLECTION", ""),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_value_out_of_bounds_is_an_error_that_names_the_variable(monkeypatch, name, value):
+    monkeypatch.setenv(f"ISOGLOT_{name}", value)
+
+    with pytest.raises(InvalidSettingsError, match=f"ISOGLOT_{name}") as caught:
+        load_settings()
+    assert repr(value) in str(caught.value)
+
+
+def test_every_wrong_value_is_reported_at_once(monkeypatch):
+    monkeypatch.setenv("ISOGLOT_PORT", "-1")
+    monkeypatch.setenv("ISOGLOT_LOG_LEVEL", "loud")
+
+    with pytest.raises(InvalidSettingsError) as caught:
+        load_settings()
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_described(name):
+    assert Settings.model_fields[name].description
+
+
+def test_the_starter_bundle_of_the_working_directory_comes_first(tmp_path, monkeypatch):
+    (tmp_path / "bundles" / "starter").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+    assert starter_bundle().resolve() == tmp_path / "bundles" / "starter"
