@@ -15,9 +15,9 @@ from app.adapters.store_validation import validate_passages, validate_queries
 from app.core.encoder_spec import EncoderSpec
 from app.core.errors import (
     EncoderMismatchError,
-    EncodingError,
     StoreError,
     StoreUnavailableError,
+    UnencodableTextError,
 )
 from app.core.types import (
     ANY_PASSAGE,
@@ -87,7 +87,9 @@ class FakeEncoder:
         for row, text in enumerate(texts):
             words = re.findall(r"\w+", text.casefold())[: self._spec.max_length]
             if not words:
-                raise EncodingError(f"No token of text {row} is known to the encoder: {text!r}.")
+                raise UnencodableTextError(
+                    f"No token of text {row} is known to the encoder: {text!r}."
+                )
             total = np.sum([_word_vector(word, self._spec.dim) for word in words], axis=0)
             vectors[row] = total / np.linalg.norm(total)
         return vectors

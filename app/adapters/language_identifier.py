@@ -146,5 +146,3 @@ def _guess(posterior: Mapping[str, float]) -> LanguageGuess:
     total = sum(kept.values())
     best_first = sorted(kept, key=lambda code: (-kept[code], code))
     return LanguageGuess({code: kept[code] / total for code in best_first}, source="detected")
-
-

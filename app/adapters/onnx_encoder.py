@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from app.core.encoder_spec import EncoderSpec
-from app.core.errors import BundleError, EncodingError
+from app.core.errors import BundleError, EncodingError, UnencodableTextError
 from app.core.types import VectorArray
 
 INPUT_NAMES = ("input_ids", "attention_mask")
@@ -64,7 +64,8 @@ class OnnxEncoder:
             float32 of shape (len(texts), dim), every row of Euclidean norm 1.
 
         Raises:
-            EncodingError: A text has no token that the encoder knows, or the runtime failed.
+            UnencodableTextError: The encoder knows no token of a text.
+            EncodingError: The runtime failed, or returned something else than unit vectors.
         """
         return self._encode(texts, self._spec.as_queries(texts))
 
@@ -84,7 +85,7 @@ class OnnxEncoder:
         try:
             return [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
         except TypeError as error:
-            raise EncodingError(
+            raise UnencodableTextError(
                 "A text is not valid Unicode (it holds half of a surrogate pair) and cannot be "
                 "tokenized."
             ) from error
@@ -139,10 +140,10 @@ def _check_vectors(vectors: VectorArray, texts: Sequence[str]) -> None:
         return
     row = int(unusable[0])
     start = texts[row][:_SHOWN_CHARACTERS]
-    raise EncodingError(
-        f"Text {row + 1} of {len(texts)} has no vector of norm 1 (its norm is {norms[row]:.3g}): "
-        f"the encoder knows none of its tokens. It starts with {start!r}."
-    )
+    where = f"Text {row + 1} of {len(texts)}, which starts with {start!r},"
+    if norms[row] == 0.0 or np.isnan(norms[row]):  # the graph divides nothing by nothing
+        raise UnencodableTextError(f"{where} has no token that the encoder knows.")
+    raise EncodingError(f"{where} got a vector of norm {norms[row]:.3g} instead of 1.")
 
 
 def _load_tokenizer(path: Path, max_length: int) -> Tokenizer:

@@ -67,7 +67,8 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
         "Fit the calibrator again, with `isoglot-train calibrate`, for the encoder of the bundle.",
     ),
     core.CalibrationError: Kind(503, "Calibrator not usable", _BUNDLE_HELP),
-    core.EncodingError: Kind(
+    core.EncodingError: Kind(500, "Encoder failed", "The encoder failed. Report the request id."),
+    core.UnencodableTextError: Kind(
         422,
         "Text cannot be encoded",
         "The encoder knows no token of the text, for example because it is written in a script "

@@ -22,7 +22,7 @@ from app.api.convert import to_passage
 from app.api.errors import summary, validation_items
 from app.api.schemas import PassageIn
 from app.api.strict_json import NDJSON_MEDIA_TYPE, MalformedJsonError, parse_json
-from app.core.errors import EncodingError, InvalidInputError, IsoglotError
+from app.core.errors import InvalidInputError, IsoglotError
 from app.core.ingest import IngestService, checked
 from app.core.types import Passage
 from app.telemetry import Metrics
@@ -157,7 +157,7 @@ class NdjsonUpload(Response):
         """Store all; where one of them cannot be, find it by halving, so the others are kept."""
         try:
             await self._ingest.add([passage for _, passage in passages])
-        except (InvalidInputError, EncodingError) as error:
+        except InvalidInputError as error:
             if len(passages) == 1:
                 line, passage = passages[0]
                 return [_rejected(line, error.code, str(error), passage.id)]

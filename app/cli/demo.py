@@ -31,7 +31,7 @@ from app.cli.exits import complain
 from app.cli.render import demo_report
 from app.cli.serve import run_server
 from app.core.bundle import Bundle, load_bundle
-from app.core.errors import EncodingError
+from app.core.errors import UnencodableTextError
 from app.core.languages import primary_language
 from app.core.search import SearchRequest, SearchResult
 from app.core.types import Passage
@@ -139,7 +139,7 @@ async def _answers(settings: Settings, bundle: Bundle, corpus: DemoCorpus) -> li
             for query in progress.track(asked, description="Searching"):
                 try:
                     result = await runtime.search.search(SearchRequest(query.text, limit=RETURNED))
-                except EncodingError:
+                except UnencodableTextError:
                     if _kind(query) == "gibberish":
                         continue  # of unknown tokens alone: refused, so nothing is stated
                     raise

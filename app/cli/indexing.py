@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from app.cli.passages_file import PassageLine, Rejection, read_passages
-from app.core.errors import EncodingError, InvalidInputError
+from app.core.errors import InvalidInputError
 from app.core.ingest import IngestService
 
 BATCH_LINES = 256
@@ -51,7 +51,7 @@ class LocalSink:
         """Store passages; where one of them cannot be stored, the others are."""
         try:
             await self._ingest.add([line.passage for line in lines], durable=False)
-        except (InvalidInputError, EncodingError) as error:
+        except InvalidInputError as error:
             if len(lines) == 1:
                 return [Rejection(lines[0].file, lines[0].line, str(error))]
         else:

@@ -5,6 +5,7 @@ The tree::
     IsoglotError
     ├── InvalidInputError            something a caller sent cannot be used
     │   ├── InvalidQueryError        the query text itself
+    │   ├── UnencodableTextError     a text of which the encoder knows no token
     │   └── InvalidPassageError      one passage of an upsert
     ├── PassageNotFoundError         no passage with that id
     ├── EncoderMismatchError         collection and bundle belong to different encoders
@@ -13,7 +14,7 @@ The tree::
     │   ├── BundleIntegrityError     a file is missing, extra or changed
     │   └── CalibratorMismatchError  the calibrator was fitted for another encoder
     ├── CalibrationError             a calibrator document is malformed or unsafe
-    ├── EncodingError                the encoder could not produce usable vectors
+    ├── EncodingError                the encoder failed
     └── StoreError                   the passage store failed
         ├── StoreLockedError         another process has the directory open
         └── StoreUnavailableError    the store is closed, rebuilding or unreachable
@@ -52,6 +53,12 @@ class InvalidQueryError(InvalidInputError):
     """The query text is empty, too long or not text."""
 
     code: ClassVar[str] = "invalid_query"
+
+
+class UnencodableTextError(InvalidInputError):
+    """The encoder knows no token of a text, so it has no vector."""
+
+    code: ClassVar[str] = "unencodable_text"
 
 
 class InvalidPassageError(InvalidInputError):
@@ -117,7 +124,7 @@ class CalibrationError(IsoglotError):
 
 
 class EncodingError(IsoglotError):
-    """The encoder could not produce usable vectors."""
+    """The encoder failed: its runtime raised, or what it returned is no set of unit vectors."""
 
     code: ClassVar[str] = "encoding_error"
 

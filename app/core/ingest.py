@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -40,7 +41,9 @@ class IngestService:
         Raises:
             InvalidPassageError: One of them is not valid; nothing was written.
         """
-        ready = {passage.id: self._with_language(checked(passage)) for passage in passages}
+        valid = [checked(passage) for passage in passages]
+        # In a thread: identifying a few hundred languages would hold up the event loop.
+        ready = await asyncio.to_thread(self._by_id, valid)
         vectors = await self._encoder.encode_passages([p.text for p in ready.values()])
         embedded = [
             EmbeddedPassage(passage, vector)
@@ -64,6 +67,9 @@ class IngestService:
         """Delete one passage; raises as ``get``."""
         if not await self._store.delete([passage_id]):
             raise PassageNotFoundError(passage_id)
+
+    def _by_id(self, passages: Sequence[Passage]) -> dict[str, Passage]:
+        return {passage.id: self._with_language(passage) for passage in passages}
 
     def _with_language(self, passage: Passage) -> Passage:
         if passage.language != UNDETERMINED:

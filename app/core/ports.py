@@ -39,7 +39,8 @@ class Encoder(Protocol):
             float32 of shape (len(texts), dim), finite, every row of Euclidean norm 1.
 
         Raises:
-            EncodingError: A text has no token the encoder knows, or the runtime failed.
+            UnencodableTextError: The encoder knows no token of a text.
+            EncodingError: The encoder failed.
         """
         ...
 

@@ -139,6 +139,7 @@ class SearchService:
         Raises:
             InvalidQueryError: The query is empty or too long.
             InvalidInputError: Another member of the request is out of range.
+            UnencodableTextError: The encoder knows no token of the query.
             EncodingError: The encoder failed.
             StoreError: The store failed.
         """

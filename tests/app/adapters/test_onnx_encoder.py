@@ -8,7 +8,7 @@ import pytest
 
 from app.adapters import onnx_encoder
 from app.adapters.onnx_encoder import OnnxEncoder
-from app.core.errors import BundleError, EncodingError
+from app.core.errors import BundleError, EncodingError, UnencodableTextError
 from tests.bundles import TINY_MODEL, TINY_TOKENIZER, tiny_spec
 
 TEXTS = (
@@ -90,12 +90,12 @@ def test_text_beyond_max_length_is_not_read():
 
 @pytest.mark.parametrize("text", [UNKNOWN, "", " \n", "\x00"])
 def test_a_text_without_known_tokens_is_an_error_that_names_it_and_never_nan(text):
-    with pytest.raises(EncodingError, match="Text 2 of 3"):
+    with pytest.raises(UnencodableTextError, match="Text 2 of 3"):
         encoder().encode_passages(["the sea", text, "the moon"])
 
 
 def test_half_a_surrogate_pair_is_an_encoding_error():
-    with pytest.raises(EncodingError, match="surrogate"):
+    with pytest.raises(UnencodableTextError, match="surrogate"):
         encoder().encode_queries(["the sea \ud800"])
 
 

@@ -317,6 +317,14 @@ class TestCounting:
     async def test_languages_of_an_empty_collection_are_none(self, store):
         assert dict(await store.languages()) == {}
 
+    async def test_counts_follow_every_write(self, corpus_store):
+        assert await corpus_store.languages() == {"en": 2, "de": 1, "fr": 1, "und": 1}
+        moved = [replace(CORPUS[0], language="es"), Passage("new", "new words", "es")]
+        await corpus_store.upsert(embed(moved), durable=False)
+        assert await corpus_store.languages() == {"es": 2, "de": 1, "en": 1, "fr": 1, "und": 1}
+        assert await corpus_store.count() == 6
+        assert (await corpus_store.health()).passages == 6
+
     async def test_languages_forget_deleted_passages(self, corpus_store):
         await corpus_store.delete(["de-sea"])
         assert "de" not in await corpus_store.languages()

@@ -53,7 +53,7 @@ async def test_every_line_is_answered_in_order_and_summed_up(client):
         (line("x", language="klingon!"), "invalid_input", "language tag"),
         (line("x", text=" "), "invalid_passage", "no text"),
         (line("x", metadata={"n": 2**70}), "invalid_passage", "64 bits"),
-        (line("x", text="!!!"), "encoding_error", "token"),
+        (line("x", text="!!!"), "unencodable_text", "token"),
         (line("x", text="y" * MAX_LINE_BYTES), "line_too_long", str(MAX_LINE_BYTES)),
     ],
 )

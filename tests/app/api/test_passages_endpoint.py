@@ -101,7 +101,7 @@ async def test_metadata_the_store_refuses_is_pointed_to_where_it_was_sent(client
 async def test_a_passage_the_encoder_cannot_read_stores_nothing(client):
     passages = [{"id": "a", "text": "the text"}, {"id": "b", "text": "!!!"}]
 
-    problem_of(await client.post("/v1/passages", json=passages), 422, "encoding_error")
+    problem_of(await client.post("/v1/passages", json=passages), 422, "unencodable_text")
 
     assert (await client.get("/health/ready")).json()["passages"] == 0
 

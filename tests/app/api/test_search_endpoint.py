@@ -179,7 +179,7 @@ async def test_a_query_of_100_kilobytes_is_refused_with_the_limit(stocked):
 async def test_a_query_the_encoder_cannot_read_is_the_callers_problem(stocked):
     response = await stocked.post("/v1/search", json={"query": "!?"})
 
-    problem_of(response, 422, "encoding_error")
+    problem_of(response, 422, "unencodable_text")
 
 
 @pytest.mark.parametrize(

@@ -126,16 +126,12 @@ def test_an_arithmetic_that_is_not_there_is_refused_naming_what_is(directory):
 
 def test_reference_distributions_are_read(directory):
     (directory / REFERENCE_FILE).write_text('{"corpus_sizes": [60]}')
-    manifest = load_bundle_manifest_again(directory)
-    assert REFERENCE_FILE in manifest.files
-    assert load_bundle(directory).reference == {"corpus_sizes": [60]}
-
-
-def load_bundle_manifest_again(directory):
-    return write_manifest(
+    manifest = write_manifest(
         directory,
         name="tiny",
         encoder=tiny_spec(),
         onnx={"float32": ONNX_FILE},
         training={},
     )
+    assert REFERENCE_FILE in manifest.files
+    assert load_bundle(directory).reference == {"corpus_sizes": [60]}

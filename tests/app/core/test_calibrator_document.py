@@ -1,8 +1,10 @@
 import json
+from typing import Any
 
 import pytest
 
 from app.core.calibrator_document import (
+    CalibratorDocument,
     document_id,
     dump_calibrator,
     parse_calibrator,
@@ -12,7 +14,7 @@ from app.core.errors import CalibrationError, UnsupportedSchemaError
 from tests.calibrators import calibrator_content
 
 
-def parsed(**changes):
+def parsed(**changes: Any) -> CalibratorDocument:
     content = calibrator_content(**changes)
     return parse_calibrator({**content, "id": document_id(content)})
 
