@@ -8,7 +8,7 @@ PYTHON ?= python3
 PORT ?= 8000
 PIP = -m pip --disable-pip-version-check --quiet
 # Dependency groups need a recent pip, which Python 3.11 does not bring.
-PIP_VERSION = pip==26.0
+PIP_VERSION = pip==26.3
 
 .DEFAULT_GOAL := help
 

@@ -17,7 +17,7 @@ FIXTURE = Path(__file__).parent / "fixtures" / "tiny_encoder"
 TINY_MODEL = FIXTURE / "model.onnx"
 TINY_TOKENIZER = FIXTURE / "tokenizer.json"
 TINY_LANGUAGES = ("de", "el", "en", "es", "ru", "zh")
-ONNX_FILE = "encoder/onnx/model.onnx"
+ONNX_FILE = "encoder/model.onnx"
 
 
 def tiny_spec(**changes: Any) -> EncoderSpec:

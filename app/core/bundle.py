@@ -4,7 +4,7 @@ Immutable, content-addressed and safe to load: JSON, safetensors and ONNX only, 
 never remote code, never the network::
 
     manifest.json       this module's Manifest
-    encoder/            sentence-transformers layout, with onnx/model*.onnx beside
+    encoder/            sentence-transformers layout, with the served graphs model*.onnx
     calibrator.json     app.core.calibration
     reference.json      score and probability distributions the service is compared with
     report/             evaluation results, diagrams, model card

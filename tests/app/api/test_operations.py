@@ -93,7 +93,7 @@ async def test_the_store_is_closed_when_the_service_stops(serve, store):
 
 def test_a_damaged_bundle_ends_the_process_with_a_clear_message(tmp_path):
     directory = write_tiny_bundle(tmp_path / "bundle")
-    model = directory / "encoder" / "onnx" / "model.onnx"
+    model = directory / "encoder" / "model.onnx"
     flipped = bytearray(model.read_bytes())
     flipped[len(flipped) // 2] ^= 1
     model.write_bytes(flipped)
@@ -112,7 +112,7 @@ def test_a_damaged_bundle_ends_the_process_with_a_clear_message(tmp_path):
     )
 
     assert done.returncode != 0
-    assert "changed: encoder/onnx/model.onnx" in done.stderr
+    assert "changed: encoder/model.onnx" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,0 +1,184 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from app.core.calibration import Calibrator, sigmoid
+from app.core.calibrator_document import EncoderBinding, parse_calibrator
+from app.core.errors import CalibrationError
+from training.calibrate import (
+    balanced_weights,
+    calibrator_text,
+    document_folds,
+    fit_head,
+    fit_heads,
+    hit_data,
+)
+from training.calibration_config import CalibrationConfig, load_calibration_config
+from training.calibration_data import CalibrationHits
+from training.errors import ConfigError
+from training.served import HitTable
+
+pytestmark = pytest.mark.training
+
+TRUTH = {
+    "score": 14.0,
+    "background": -10.0,
+    "log_corpus": -0.3,
+    "log_language_rank": -1.2,
+    "same": 0.5,
+    "same*score": 2.0,
+}
+INTERCEPT = -1.0
+BINDING = EncoderBinding(name="fake", fingerprint="0" * 12, dtype="int8")
+
+
+def config(**changes: object) -> CalibrationConfig:
+    sources = [
+        {"path": "questions.jsonl", "licence": "CC0"},
+        {"path": "headings.jsonl", "licence": "CC0", "own_level": True},
+    ]
+    return CalibrationConfig.model_validate({"languages": ["en", "de"], "set": sources, **changes})
+
+
+def simulate(n: int = 60_000, *, seed: int = 0, offset: float = 0.0) -> CalibrationHits:
+    """Hits of lists of twenty whose relevance follows TRUTH; source 1 has an offset."""
+    rng = np.random.default_rng(seed)
+    query = np.arange(n) // 20
+    lists = query[-1] + 1
+    same = rng.random(n) < 0.4
+    background = rng.normal(0.2, 0.05, lists)[query]
+    source = (rng.random(lists) < 0.4).astype(np.int64)[query]
+    hits = HitTable(
+        score=background + rng.gamma(2.0, 0.08, n),
+        background=background,
+        gap=rng.gamma(1.0, 0.02, n),
+        corpus=rng.choice([250.0, 1000.0, 16000.0], lists)[query],
+        log_language_rank=np.log(rng.integers(1, 8, n)),
+        same=same,
+        relevant=np.zeros(n, dtype=bool),
+        rank=np.arange(n) % 20 + 1,
+        query_language=np.full(n, "en"),
+        passage_language=np.where(same, "en", "de"),
+        query=query,
+        cluster=query // 3,
+    )
+    columns = hits.features().columns()
+    logit = sum(weight * columns[name] for name, weight in TRUTH.items()) + INTERCEPT
+    relevant = rng.random(n) < sigmoid(np.asarray(logit + offset * source))
+    return CalibrationHits(
+        replace(hits, relevant=relevant),
+        source,
+        queries=int(lists),
+        corpus_sizes=(250, 1000, 16000),
+    )
+
+
+def test_known_weights_are_recovered_from_simulated_lists():
+    fitted = fit_heads(simulate(), config()).hit
+    for name, weight in TRUTH.items():
+        assert fitted.head.weight(name) == pytest.approx(weight, abs=0.15 * abs(weight) + 0.12)
+    assert fitted.fit.gradient < 1e-8
+
+
+def test_a_level_of_its_own_does_not_move_the_level_that_is_served():
+    collected = simulate(offset=2.0)
+    served = fit_heads(collected, config()).hit
+    asked = collected.source == 0
+    hits = collected.hits.where(asked)
+    stated = sigmoid(served.head.logit(hits.features().columns())).sum()
+    assert stated == pytest.approx(hits.relevant.sum(), rel=0.05)
+    assert served.fit.coef[-1] == pytest.approx(2.0, abs=0.15)
+
+
+def test_the_document_loads_and_its_probabilities_are_those_of_the_fit():
+    collected = simulate(10_000)
+    heads = fit_heads(collected, config())
+    text = calibrator_text(
+        heads, collected, binding=BINDING, data_sha256="0" * 64, metrics={"note": 1}
+    )
+    calibrator = Calibrator(parse_calibrator(json.loads(text)))
+    columns = collected.hits.features().columns()
+    np.testing.assert_allclose(
+        calibrator.hit_probability(collected.hits.features()),
+        sigmoid(heads.hit.head.logit(columns)),
+        atol=2e-4,
+    )
+    facts = calibrator.document.fit
+    assert facts.relevant == collected.hits.relevant.sum()
+    assert facts.nll[1] < facts.nll[0]
+    assert facts.languages == ("de", "en")
+    assert calibrator.document.trained_range.corpus == (250.0, 16000.0)
+
+
+def test_scores_that_say_the_opposite_are_refused():
+    collected = simulate(10_000)
+    hits = replace(collected.hits, score=-collected.hits.score)
+    upside_down = replace(collected, hits=hits)
+    with pytest.raises(CalibrationError, match="does not rise with the score"):
+        fit_head(hit_data(upside_down, config()), ("score",), (1.0,))
+
+
+def test_hits_of_one_class_are_refused():
+    collected = simulate(2_000)
+    only = collected.hits.relevant
+    none = CalibrationHits(collected.hits.where(~only), collected.source[~only], 1, (250,))
+    with pytest.raises(CalibrationError, match="0 relevant"):
+        fit_heads(none, config())
+
+
+def test_no_hit_at_all_is_refused():
+    collected = simulate(2_000)
+    nothing = np.zeros(2_000, dtype=bool)
+    empty = CalibrationHits(collected.hits.where(nothing), collected.source[nothing], 0, (250,))
+    with pytest.raises(CalibrationError, match="No judged hit"):
+        fit_heads(empty, config())
+
+
+def test_every_source_weighs_the_same_in_each_relation():
+    source = np.array([0] * 90 + [1] * 10)
+    same = np.array([True, False] * 50)
+    weights = balanced_weights(source, same)
+    assert weights.mean() == pytest.approx(1.0)
+    sums = [weights[(source == s) & (same == r)].sum() for s in (0, 1) for r in (True, False)]
+    np.testing.assert_allclose(sums, np.full(4, 25.0))
+
+
+def test_a_document_is_never_in_two_folds():
+    clusters = np.random.default_rng(0).integers(0, 40, 500)
+    folds = document_folds(clusters, 5, seed=1)
+    for cluster in range(40):
+        assert len(np.unique(folds[clusters == cluster])) <= 1
+    assert len(np.unique(folds)) == 5
+
+
+def test_cross_validation_prefers_the_ridge_that_predicts_new_documents():
+    collected = simulate(4_000)
+    data = hit_data(collected, config())
+    fitted = fit_head(data, tuple(TRUTH), (1.0, 1e6))
+    assert fitted.ridge == 1.0
+    assert fitted.cross_validated_nll[1.0] < fitted.cross_validated_nll[1e6]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("languages = [", "not valid TOML"),
+        ('languages = ["en"]\nset = []', "set"),
+        ('languages = ["en"]\ncolour = 1\n[[set]]\npath = "a"\nlicence = "b"', "colour"),
+        (
+            'languages = ["en"]\ncorpus_sizes = [5, 2]\n[[set]]\npath = "a"\nlicence = "b"',
+            "ascend",
+        ),
+        (
+            'languages = ["en"]\nfeatures = ["luck"]\n[[set]]\npath = "a"\nlicence = "b"',
+            "unknown features: luck",
+        ),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_says_why(tmp_path, text, message):
+    path = tmp_path / "calibration.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_calibration_config(path)

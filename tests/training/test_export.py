@@ -1,0 +1,198 @@
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.progress import Progress
+from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
+
+from app.core.encoder_spec import EncoderSpec
+from tests.training.conftest import STATIC_TOML
+from training.config import parse_config
+from training.data_prepared import open_prepared
+from training.errors import ParityError, PreparedDataError, RunError
+from training.export import ExportOptions, export
+from training.onnx_graph import static_graph
+from training.prepare import prepare
+from training.train import TrainOptions, train
+
+pytestmark = pytest.mark.training
+
+
+def short_run(text: Any, prepared: Any, root: Path) -> Any:
+    text = text.replace("steps = 12", "steps = 3")
+    options = TrainOptions(cache=root / "cache")
+    train(parse_config(text), prepared, root / "run", options, progress=Progress(disable=True))
+    return root / "run"
+
+
+@pytest.fixture(scope="module")
+def static_run(tmp_path_factory, prepared):
+    return short_run(STATIC_TOML, prepared, tmp_path_factory.mktemp("static"))
+
+
+@pytest.fixture(scope="module")
+def texts(prepared):
+    return prepared.held_out_texts(40)
+
+
+@pytest.fixture(scope="module")
+def exported(static_run, texts):
+    target = static_run.parent / "export"
+    export(static_run, target, texts, ExportOptions())
+    return target
+
+
+def spec_of(directory: Any) -> Any:
+    raw = json.loads((directory / "encoder_spec.json").read_text())
+    return EncoderSpec(**{**raw, "languages": tuple(raw["languages"])})
+
+
+def report_of(directory: Any) -> Any:
+    return json.loads((directory / "export.json").read_text())
+
+
+def test_an_export_holds_what_the_service_loads(exported):
+    for name in (
+        "encoder/tokenizer.json",
+        "encoder/model.safetensors",
+        "encoder/model.onnx",
+        "encoder/model_int8.onnx",
+        "encoder_spec.json",
+        "provenance.json",
+    ):
+        assert (exported / name).is_file(), name
+
+
+def test_the_contract_says_what_was_trained(exported):
+    spec = spec_of(exported)
+    assert (spec.name, spec.base_model, spec.dim) == ("tiny", "static", 16)
+    assert (spec.pooling, spec.max_length, spec.normalize) == ("mean", 512, True)
+    assert spec.languages == ("de", "en", "ru")
+    assert len(spec.revision) == 64
+
+
+def test_the_exported_encoder_loads_as_any_sentence_transformers_model(exported, static_run):
+    found = SentenceTransformer(str(exported / "encoder")).encode(["bakoti ruru"])
+    expected = SentenceTransformer(str(static_run / "encoder")).encode(["bakoti ruru"])
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_parity_is_measured_for_both_graphs(exported, texts):
+    report = report_of(exported)
+    assert report["parity_texts"] == len(texts) == 40
+    assert report["parity"]["float32"]["max_abs_diff_alone"] < 1e-5
+    assert report["parity"]["float32"]["max_abs_diff_padded"] < 1e-5
+    assert 0.999 < report["parity"]["int8"]["min_cosine"] <= 1.0001
+
+
+def test_the_tokenizer_never_pads_and_reads_up_to_the_longest_length(exported):
+    tokenizer = Tokenizer.from_file(str(exported / "encoder" / "tokenizer.json"))
+    assert tokenizer.padding is None
+    assert (tokenizer.truncation or {})["max_length"] == 512
+
+
+def test_the_same_run_exports_the_same_revision_and_other_weights_another(
+    exported, static_run, texts, tmp_path
+):
+    export(static_run, tmp_path / "same", texts, ExportOptions())
+    export(static_run, tmp_path / "half", texts, ExportOptions(weights="float16"))
+    assert asdict(spec_of(tmp_path / "same")) == asdict(spec_of(exported))
+    assert spec_of(tmp_path / "half").revision != spec_of(exported).revision
+    assert spec_of(tmp_path / "half").dtype == "float16"
+
+
+def test_half_precision_weights_pass_their_own_tolerance(static_run, texts, tmp_path):
+    parity = export(static_run, tmp_path / "half", texts, ExportOptions(weights="float16"))
+    worst = max(v for k, v in parity["float32"].items() if k.startswith("max"))
+    assert 0 < worst < 2e-3
+
+
+@pytest.mark.parametrize("arithmetic", ["float32", "int8"])
+def test_only_the_graphs_that_were_asked_for_are_written(static_run, texts, tmp_path, arithmetic):
+    options = ExportOptions(arithmetic=(arithmetic,))
+    assert list(export(static_run, tmp_path / "out", texts, options)) == [arithmetic]
+    written = {p.name for p in (tmp_path / "out" / "encoder").glob("*.onnx")}
+    assert written == {{"float32": "model.onnx", "int8": "model_int8.onnx"}[arithmetic]}
+
+
+@pytest.mark.parametrize("arithmetic", ["float32", "int8"])
+def test_a_graph_that_computes_something_else_is_not_exported(
+    static_run, texts, tmp_path, monkeypatch, arithmetic
+):
+    def wrong(table: Any, **how: Any) -> Any:
+        return static_graph(np.roll(table, 1, axis=0), **how)
+
+    monkeypatch.setattr("training.export.static_graph", wrong)
+    monkeypatch.setattr("training.export.share_table", lambda graph, weights: None)
+    with pytest.raises(ParityError, match=arithmetic):
+        export(static_run, tmp_path / "out", texts, ExportOptions(arithmetic=(arithmetic,)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_of_nans_is_not_exported(static_run, texts, tmp_path, monkeypatch):
+    def broken(table: Any, **how: Any) -> Any:
+        return static_graph(np.full_like(table, np.nan), **how)
+
+    monkeypatch.setattr("training.export.static_graph", broken)
+    monkeypatch.setattr("training.export.share_table", lambda graph, weights: None)
+    options = ExportOptions(arithmetic=("float32",))
+    with pytest.raises(ParityError):
+        export(static_run, tmp_path / "out", texts, options)
+
+
+def test_the_graph_reads_the_table_that_the_weights_file_holds(exported):
+    sizes = report_of(exported)["bytes"]
+    assert sizes["encoder/model.onnx"] < 3000
+    assert sizes["encoder/model.safetensors"] > 300 * 16
+
+
+def test_a_run_that_is_not_finished_is_refused(texts, tmp_path):
+    with pytest.raises(RunError, match="no finished run"):
+        export(tmp_path, tmp_path / "out", texts, ExportOptions())
+
+
+def test_parity_without_a_text_is_refused(static_run, tmp_path):
+    with pytest.raises(RunError, match="held_out_share"):
+        export(static_run, tmp_path / "out", [], ExportOptions())
+
+
+def test_an_existing_export_is_kept_unless_force_is_given(exported, static_run, texts):
+    with pytest.raises(PreparedDataError, match="--force"):
+        export(static_run, exported, texts, ExportOptions())
+
+
+@pytest.fixture(scope="module")
+def transformer_export(tmp_path_factory, data_root, backbone):
+    root = tmp_path_factory.mktemp("transformer")
+    text = STATIC_TOML.replace(
+        'kind = "static"\ndim = 16',
+        f'kind = "transformer"\nbase = "{backbone}"\nmax_length = 24\n'
+        'query_prefix = "ask "\npassage_prefix = "text "',
+    )
+    target = root / "prepared"
+    prepare(parse_config(text), data_root, target, progress=Progress(disable=True))
+    prepared = open_prepared(target)
+    run = short_run(text, prepared, root)
+    export(run, root / "export", prepared.held_out_texts(40), ExportOptions())
+    return root / "export"
+
+
+def test_a_transformer_exports_under_the_same_contract(transformer_export, backbone):
+    spec = spec_of(transformer_export)
+    assert (spec.base_model, spec.dim, spec.max_length) == (backbone.name, 16, 24)
+    assert (spec.query_prefix, spec.passage_prefix) == ("ask ", "text ")
+    assert str(backbone.parent) not in (transformer_export / "encoder_spec.json").read_text()
+    tokenizer = Tokenizer.from_file(str(transformer_export / "encoder" / "tokenizer.json"))
+    assert tokenizer.padding is None
+    assert (tokenizer.truncation or {})["max_length"] == 24
+
+
+def test_a_transformer_graph_computes_what_torch_does_at_every_length(transformer_export):
+    parity = report_of(transformer_export)["parity"]
+    assert parity["float32"]["max_abs_diff_alone"] < 1e-5
+    assert parity["float32"]["max_abs_diff_padded"] < 1e-5
+    assert parity["int8"]["mean_cosine"] > 0.995

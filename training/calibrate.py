@@ -1,0 +1,238 @@
+"""Fits a calibrator: logit-linear heads on judged hits of served lists.
+
+Every source weighs the same in each relation, however many hits it has. A source with a level of
+its own (see ``CalibrationSource.own_level``) has an offset that is fitted and then left out. The
+ridge is chosen by cross-validation over documents, because hits of one list are not independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.core.calibration import sigmoid
+from app.core.calibrator_document import (
+    CALIBRATOR_SCHEMA,
+    FIRST_HIT_FEATURES,
+    POOLED_FEATURES,
+    EncoderBinding,
+    LinearHead,
+    dump_calibrator,
+)
+from app.core.errors import CalibrationError
+from app.core.types import BoolArray, FloatArray, JsonValue
+from training.calibration_config import CalibrationConfig
+from training.calibration_data import CalibrationHits
+from training.newton import LogisticFit, fit_logistic
+from training.retrieval_set import RowArray
+from training.served import BACKGROUND, DEPTH, HitTable
+
+CLIP = (0.0001, 0.9999)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadData:
+    """Rows that one head is fitted on.
+
+    Attributes:
+        columns: Feature name to values.
+        relevant: 0 or 1.
+        weights: Weight of every row.
+        offsets: One 0-1 column for every source with a level of its own, shape (n, sources).
+        fold: Fold of every row; rows of one document share one.
+    """
+
+    columns: Mapping[str, FloatArray]
+    relevant: FloatArray
+    weights: FloatArray
+    offsets: FloatArray
+    fold: RowArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedHead:
+    """A head with what the fit says about itself.
+
+    Attributes:
+        head: The parameters that are served.
+        fit: The fit, offsets included.
+        ridge: The penalty that cross-validation chose.
+        cross_validated_nll: Ridge to weighted mean NLL on the folds left out.
+    """
+
+    head: LinearHead
+    fit: LogisticFit
+    ridge: float
+    cross_validated_nll: Mapping[float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedHeads:
+    """The three heads of a calibrator."""
+
+    hit: FittedHead
+    pooled: FittedHead
+    first_hit: FittedHead
+
+
+def fit_heads(collected: CalibrationHits, config: CalibrationConfig) -> FittedHeads:
+    """Fit all heads of a calibrator.
+
+    Raises:
+        CalibrationError: There is no relevant or no irrelevant hit, an input is not finite, the
+            fit did not converge, or a probability would not rise with the score.
+    """
+    hits = collected.hits
+    first = hits.rank == 1
+    every = hit_data(collected, config)
+    first_rows = _head_data(
+        hits.where(first),
+        collected.source[first],
+        hits.where(first).first_hit_columns(),
+        config,
+    )
+    return FittedHeads(
+        hit=fit_head(every, config.features, config.ridges),
+        pooled=fit_head(every, POOLED_FEATURES, config.ridges),
+        first_hit=fit_head(first_rows, FIRST_HIT_FEATURES, config.ridges),
+    )
+
+
+def hit_data(collected: CalibrationHits, config: CalibrationConfig) -> HeadData:
+    """Return what the hit and pooled heads are fitted on."""
+    hits = collected.hits
+    return _head_data(hits, collected.source, hits.features().columns(), config)
+
+
+def fit_head(data: HeadData, features: Sequence[str], ridges: Sequence[float]) -> FittedHead:
+    """Fit one head with the ridge that cross-validation over documents likes best.
+
+    Where there is one candidate it is taken, without cross-validation.
+    """
+    x = np.column_stack([data.columns[name] for name in features])
+    design = np.column_stack([x, data.offsets])
+    scores: dict[float, float] = {}
+    if len(ridges) > 1:
+        scores = {ridge: _cross_validate(design, data, ridge) for ridge in ridges}
+    ridge = min(ridges, key=lambda candidate: scores.get(candidate, 0.0))
+    fit = fit_logistic(design, data.relevant, ridge=ridge, weights=data.weights)
+    head = LinearHead(
+        features=tuple(features),
+        coef=tuple(fit.coef[: len(features)].tolist()),
+        intercept=fit.intercept,
+    )
+    if not head.weight("score") > 0.0:
+        raise CalibrationError(
+            "The fitted probability does not rise with the score: the judged hits say that "
+            "better scores are less relevant. Look at the encoder and at the judgements."
+        )
+    return FittedHead(head, fit, ridge, scores)
+
+
+def calibrator_text(
+    heads: FittedHeads,
+    collected: CalibrationHits,
+    *,
+    binding: EncoderBinding,
+    data_sha256: str,
+    metrics: Mapping[str, JsonValue],
+) -> str:
+    """Return the JSON text of ``calibrator.json``.
+
+    Raises:
+        CalibrationError: The parameters break a law of probabilities.
+    """
+    hits = collected.hits
+    languages = set(hits.query_language.tolist()) | set(hits.passage_language.tolist())
+    content: dict[str, Any] = {
+        "schema": CALIBRATOR_SCHEMA,
+        "kind": "logit-linear",
+        "encoder": binding.model_dump(),
+        "score": "cosine",
+        "depth": DEPTH,
+        "background": BACKGROUND.model_dump(),
+        "hit": heads.hit.head.model_dump(mode="json"),
+        "pooled": heads.pooled.head.model_dump(mode="json"),
+        "first_hit": heads.first_hit.head.model_dump(mode="json"),
+        "clip": list(CLIP),
+        "trained_range": {
+            "score": [float(hits.score.min()), float(hits.score.max())],
+            "corpus": [float(hits.corpus.min()), float(hits.corpus.max())],
+        },
+        "fit": {
+            "hits": len(hits),
+            "queries": collected.queries,
+            "relevant": int(hits.relevant.sum()),
+            "languages": sorted(languages),
+            "corpus_sizes": list(collected.corpus_sizes),
+            "data_sha256": data_sha256,
+            "nll": _nll_before_and_after(heads, hits),
+        },
+        "metrics": dict(metrics),
+    }
+    return dump_calibrator(content)
+
+
+def balanced_weights(source: RowArray, same: BoolArray) -> FloatArray:
+    """Return weights with the same sum for every source in each relation, their mean 1."""
+    _, group = np.unique(2 * source + same, return_inverse=True)
+    size: FloatArray = np.bincount(group)[group].astype(np.float64)
+    weights: FloatArray = 1.0 / size
+    weights *= len(weights) / weights.sum()
+    return weights
+
+
+def document_folds(clusters: RowArray, folds: int, seed: int) -> RowArray:
+    """Return the fold of every hit; all hits of a document are in one fold."""
+    _, document = np.unique(clusters, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(int(document.max()) + 1)
+    assigned: RowArray = (order % folds)[document]
+    return assigned
+
+
+def _head_data(
+    hits: HitTable,
+    source: RowArray,
+    columns: Mapping[str, FloatArray],
+    config: CalibrationConfig,
+) -> HeadData:
+    own_level = [number for number, s in enumerate(config.sources) if s.own_level]
+    present = [number for number in own_level if (source == number).any()]
+    if not len(hits):
+        raise CalibrationError("No judged hit was found: the sets and the encoder do not match.")
+    return HeadData(
+        columns=columns,
+        relevant=hits.relevant.astype(np.float64),
+        weights=balanced_weights(source, hits.same),
+        offsets=(source[:, None] == np.array(present, dtype=np.int64)).astype(np.float64),
+        fold=document_folds(hits.cluster, config.folds, config.seed),
+    )
+
+
+def _cross_validate(design: FloatArray, data: HeadData, ridge: float) -> float:
+    loss, weight = 0.0, 0.0
+    for fold in np.unique(data.fold):
+        left_out = data.fold == fold
+        kept = ~left_out
+        fit = fit_logistic(
+            design[kept], data.relevant[kept], ridge=ridge, weights=data.weights[kept]
+        )
+        logit = fit.logit(design[left_out])
+        losses = np.logaddexp(0.0, logit) - data.relevant[left_out] * logit
+        loss += float(data.weights[left_out] @ losses)
+        weight += float(data.weights[left_out].sum())
+    return loss / weight
+
+
+def _nll_before_and_after(heads: FittedHeads, hits: HitTable) -> list[float]:
+    y = hits.relevant.astype(np.float64)
+    p = sigmoid(heads.hit.head.logit(hits.features().columns()))
+    return [_nll(np.full(len(y), y.mean()), y), _nll(p, y)]
+
+
+def _nll(p: FloatArray, y: FloatArray) -> float:
+    clipped = np.clip(p, 1e-12, 1.0 - 1e-12)
+    return float(-(y * np.log(clipped) + (1.0 - y) * np.log1p(-clipped)).mean())

@@ -1,0 +1,94 @@
+"""The TOML file of a calibration: which sets are served, in which corpora."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, model_validator
+
+from app.core.calibrator_document import HIT_FEATURES
+from training.config import Count, NonNegative, PairSource, Share, Table
+from training.errors import ConfigError
+
+DEFAULT_FEATURES = (
+    "score",
+    "background",
+    "log_corpus",
+    "log_language_rank",
+    "same",
+    "same*score",
+)
+
+
+class CalibrationSource(PairSource):
+    """Question-passage rows to serve.
+
+    Attributes:
+        held_out_share: Keep only the documents that training keeps out at this share (the rule
+            of ``training.data.is_held_out``); all documents where it is ``None``.
+        judged: Whether its questions are asked; otherwise its passages are distractors only.
+        own_level: Its judgements are coarser than "this sentence answers" (a heading and the
+            text below it), so it gets an offset of its own in the fit, which is not used when
+            serving: it informs how relations differ, not how likely a hit is.
+    """
+
+    judged: bool = True
+    own_level: bool = False
+
+
+class CalibrationConfig(Table):
+    """A calibration.
+
+    Attributes:
+        languages: Language codes whose rows are used.
+        sources: The sets; their passages are merged into one pool.
+        features: Features of the hit head.
+        corpus_sizes: Rungs of the ladder, ascending; the whole pool is always the last rung.
+        queries_a_rung: How many queries are served at each rung but the last, from as many
+            corpora as it takes.
+        ridges: Candidates for the penalty, in rows.
+        folds: Number of folds of the cross-validation, by document.
+        test_share: Share of documents held out to compare calibrators; the released one is
+            fitted on all of them again.
+        seed: Decides corpora, caps and folds.
+    """
+
+    languages: tuple[str, ...] = Field(min_length=1)
+    sources: tuple[CalibrationSource, ...] = Field(min_length=1, alias="set")
+    features: tuple[str, ...] = DEFAULT_FEATURES
+    corpus_sizes: tuple[Count, ...] = (250, 1000, 4000, 16000)
+    queries_a_rung: Count = 2500
+    ridges: tuple[NonNegative, ...] = Field(default=(0.1, 1.0, 10.0, 100.0), min_length=1)
+    folds: Annotated[int, Field(ge=2)] = 5
+    test_share: Share = 0.2
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _ascending(self) -> CalibrationConfig:
+        if list(self.corpus_sizes) != sorted(set(self.corpus_sizes)):
+            raise ValueError("corpus_sizes must ascend")
+        if unknown := set(self.features) - set(HIT_FEATURES):
+            raise ValueError(f"unknown features: {', '.join(sorted(unknown))}")
+        return self
+
+
+def load_calibration_config(path: Path) -> CalibrationConfig:
+    """Read the configuration of a calibration.
+
+    Raises:
+        ConfigError: It cannot be read, is not TOML, or a value or key is wrong.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return CalibrationConfig.model_validate(raw)
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigError(f"{path} cannot be used: {problems}") from error

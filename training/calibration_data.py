@@ -1,0 +1,209 @@
+"""What a calibrator is fitted on: judged hits of served lists, over a ladder of corpus sizes.
+
+The passages of all sets make one multilingual pool, so that the distractors are real. A rung of
+the ladder is a smaller corpus drawn from it: the relevant passages of some queries, in all their
+languages, and as many others at random. Relevant passages fill at most half of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.ports import Encoder
+from app.core.types import VectorArray
+from training.calibration_config import CalibrationConfig, CalibrationSource
+from training.data import PairRow, fingerprint, is_held_out, read_pairs
+from training.embedding import embed_passages, embed_queries, progress
+from training.errors import DataError
+from training.question_set import UNJUDGED, QuestionSource, question_set
+from training.retrieval_set import RetrievalSet, RowArray, assemble
+from training.served import HitTable, concatenate, serve
+
+_RELEVANT_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationPool:
+    """All sets as one retrieval set, with vectors.
+
+    Attributes:
+        data: Queries and passages of all sets; clusters are documents.
+        queries: Vectors of the queries.
+        passages: Vectors of the passages.
+        source: Number of the source of every query, in the order of the configuration.
+        asked: Rows of the queries of judged sources.
+    """
+
+    data: RetrievalSet
+    queries: VectorArray
+    passages: VectorArray
+    source: RowArray
+    asked: RowArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationHits:
+    """Judged hits of all rungs; ``source`` numbers the source of each."""
+
+    hits: HitTable
+    source: RowArray
+    queries: int
+    corpus_sizes: tuple[int, ...]
+
+
+def load_sets(config: CalibrationConfig, data_root: Path) -> list[RetrievalSet]:
+    """Read every source of the configuration as a retrieval set.
+
+    Raises:
+        DataError: A file is missing or malformed, or nothing of it is left.
+    """
+    return [_load(source, config, data_root) for source in config.sources]
+
+
+def data_sha256(config: CalibrationConfig, data_root: Path) -> str:
+    """Return the sha256 over the fingerprints of the source files, in order."""
+    digests = [fingerprint(data_root / source.path) for source in config.sources]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def build_pool(
+    encoder: Encoder, sets: Sequence[RetrievalSet], config: CalibrationConfig
+) -> CalibrationPool:
+    """Merge sets into one pool and embed it."""
+    data, source = _merge(sets)
+    judged = np.array([source.judged for source in config.sources])
+    return CalibrationPool(
+        data=data,
+        queries=embed_queries(encoder, [query.text for query in data.queries]),
+        passages=embed_passages(encoder, [passage.text for passage in data.passages]),
+        source=source,
+        asked=np.flatnonzero(judged[source]),
+    )
+
+
+def collect_hits(pool: CalibrationPool, config: CalibrationConfig) -> CalibrationHits:
+    """Serve queries at every rung of the ladder and keep the judged hits."""
+    rungs = [size for size in config.corpus_sizes if size < len(pool.data.passages)]
+    rng = np.random.default_rng(config.seed)
+    tables, sources, queries = [], [], 0
+    for size in progress([*rungs, None], "Serving", len(rungs) + 1):
+        for asked, eligible in _corpora(pool, size, config.queries_a_rung, rng):
+            table = serve(pool.data, pool.queries, pool.passages, asked=asked, pool=eligible)
+            tables.append(table)
+            sources.append(pool.source[asked][table.query])
+            queries += len(asked)
+    return CalibrationHits(
+        hits=concatenate(tables),
+        source=np.concatenate(sources),
+        queries=queries,
+        corpus_sizes=(*rungs, len(pool.data.passages)),
+    )
+
+
+def served_at_full_size(pool: CalibrationPool) -> HitTable:
+    """Return all hits of the whole pool, judged or not: what a service would see."""
+    everything = np.arange(len(pool.data.passages))
+    return serve(
+        pool.data, pool.queries, pool.passages, asked=pool.asked, pool=everything, judged_only=False
+    )
+
+
+def _load(source: CalibrationSource, config: CalibrationConfig, data_root: Path) -> RetrievalSet:
+    path = data_root / source.path
+    if not path.is_file():
+        raise DataError(
+            path, None, "there is no such file; check --data-root and the configuration"
+        )
+    share = source.held_out_share
+    rows = [
+        row
+        for row in read_pairs(path, source, config.languages)
+        if share is None or is_held_out(row.document, share)
+    ]
+    kept = _cap(_unambiguous(rows), source.cap, config.seed)
+    return question_set(QuestionSource(source.label, kept, source.shared_ids))
+
+
+def _unambiguous(rows: Sequence[PairRow]) -> list[PairRow]:
+    """Leave out questions that are asked of two passages in the same words ("Summary")."""
+    asked: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        asked[row.language, row.question.casefold()].add(row.passage)
+    unclear = {row.id for row in rows if len(asked[row.language, row.question.casefold()]) > 1}
+    return [row for row in rows if row.id not in unclear]
+
+
+def _cap(rows: Sequence[PairRow], cap: int | None, seed: int) -> list[PairRow]:
+    """Keep whole documents, drawn by the seed, until every language has ``cap`` rows or none."""
+    if cap is None:
+        return list(rows)
+    documents = sorted({row.document for row in rows})
+    np.random.default_rng(seed).shuffle(documents)
+    place = {document: number for number, document in enumerate(documents)}
+    kept, taken = [], Counter[str]()
+    for row in sorted(rows, key=lambda row: place[row.document]):
+        if taken[row.language] < cap:
+            kept.append(row)
+            taken[row.language] += 1
+    return kept
+
+
+def _merge(sets: Sequence[RetrievalSet]) -> tuple[RetrievalSet, RowArray]:
+    judgements = {}
+    for data in sets:
+        for row, query in enumerate(data.queries):
+            grades = zip(data.relevant[row], data.grades[row], strict=True)
+            judgements[query.id] = {data.passages[p].id: int(grade) for p, grade in grades} | {
+                data.passages[p].id: UNJUDGED for p in data.unjudged[row]
+            }
+    source_of = {query.id: number for number, data in enumerate(sets) for query in data.queries}
+    merged = assemble(
+        "calibration pool",
+        [query for data in sets for query in data.queries],
+        [passage for data in sets for passage in data.passages],
+        judgements,
+    )
+    return merged, np.array([source_of[query.id] for query in merged.queries], dtype=np.int64)
+
+
+def _corpora(
+    pool: CalibrationPool, size: int | None, queries: int, rng: np.random.Generator
+) -> Iterator[tuple[RowArray, RowArray]]:
+    """Yield (queries, eligible passages) of a rung; ``None`` is the whole pool."""
+    everything = np.arange(len(pool.data.passages))
+    if size is None:
+        yield pool.asked, everything
+        return
+    served = 0
+    while served < queries:
+        asked, needed = _draw_queries(pool, int(size * _RELEVANT_SHARE), rng)
+        others = rng.permutation(np.setdiff1d(everything, needed))[: size - len(needed)]
+        yield asked, np.sort(np.concatenate([needed, others]))
+        served += len(asked)
+
+
+def _draw_queries(
+    pool: CalibrationPool, most: int, rng: np.random.Generator
+) -> tuple[RowArray, RowArray]:
+    """Draw queries while their relevant passages fit, at least one."""
+    needed: set[int] = set()
+    asked: list[int] = []
+    for query in rng.permutation(pool.asked):
+        grown = needed.union(pool.data.relevant[query].tolist())
+        if asked and len(grown) > most:
+            break
+        needed = grown
+        asked.append(int(query))
+    return np.array(sorted(asked)), np.array(sorted(needed))
+
+
+def labels(config: CalibrationConfig) -> NDArray[np.str_]:
+    """Return the names of the sources, in the order of the configuration."""
+    return np.array([source.label for source in config.sources], dtype=np.str_)

@@ -1,0 +1,246 @@
+"""The command ``calibrate``: from sets and an encoder to a calibrator with its evidence.
+
+Writes into a directory: ``calibrator.json``; ``reference.json``, the distributions that the
+service compares itself with; ``calibration.json``, what was measured (held-out documents, every
+source left out in turn) and the parameters of the score-only references; and ``calibration.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.core.bundle import CALIBRATOR_FILE, REFERENCE_FILE
+from app.core.calibration import Calibrator, sigmoid
+from app.core.calibrator_document import EncoderBinding, parse_calibrator
+from app.core.types import BoolArray, FloatArray
+from training.calibrate import (
+    FittedHead,
+    FittedHeads,
+    balanced_weights,
+    calibrator_text,
+    document_folds,
+    fit_head,
+    fit_heads,
+    hit_data,
+)
+from training.calibration_config import CalibrationConfig
+from training.calibration_data import (
+    CalibrationHits,
+    build_pool,
+    collect_hits,
+    data_sha256,
+    labels,
+    load_sets,
+    served_at_full_size,
+)
+from training.evaluate_calibration import (
+    OURS,
+    HitsToProbability,
+    by_score,
+    measure_groups,
+    ours,
+)
+from training.onnx_encoder import OnnxEncoder
+from training.reference_calibrators import PlattParameters, fit_netcal, fit_platt
+from training.report import calibration_page
+from training.served import HitTable
+
+CALIBRATION_FILE = "calibration.json"
+PLATT = "Platt on the score"
+BASE_RATE = "base rate"
+SCORE_EDGES = tuple(round(-0.1 + 0.05 * step, 2) for step in range(23))
+PROBABILITY_EDGES = (0.01, 0.02, 0.05, *(step / 10 for step in range(1, 10)), 0.95, 0.98)
+_MIN_RELEVANT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantProbability:
+    """The same probability for every hit."""
+
+    value: float
+
+    def __call__(self, hits: HitTable) -> FloatArray:
+        """Return the probabilities of hits."""
+        return np.full(len(hits), self.value)
+
+
+def calibrate_encoder(
+    encoder: OnnxEncoder, config: CalibrationConfig, data_root: Path, out: Path
+) -> dict[str, Any]:
+    """Fit a calibrator, measure it, and write both; returns what ``calibration.json`` holds.
+
+    Raises:
+        DataError: A set cannot be read.
+        CalibrationError: The fit is impossible or breaks a law.
+    """
+    pool = build_pool(encoder, load_sets(config, data_root), config)
+    collected = collect_hits(pool, config)
+    digest = data_sha256(config, data_root)
+    binding = EncoderBinding(
+        name=encoder.spec.name, fingerprint=encoder.spec.fingerprint(), dtype=encoder.arithmetic
+    )
+    held_out = _held_out(collected, config, binding, digest)
+    heads = fit_heads(collected, config)
+    transfer = _leave_one_source_out(collected, config, heads.hit.ridge)
+    text = calibrator_text(
+        heads,
+        collected,
+        binding=binding,
+        data_sha256=digest,
+        metrics={"held_out_documents": _short(held_out), "leave_one_source_out": dict(transfer)},
+    )
+    calibrator = _load(text)
+    served = served_at_full_size(pool)
+    content = {
+        "calibrator": calibrator.id,
+        "encoder": binding.model_dump(),
+        "config": config.model_dump(mode="json", by_alias=True),
+        "data_sha256": digest,
+        "heads": {name: _facts(getattr(heads, name)) for name in FittedHeads.__slots__},
+        "references": _reference_parameters(collected),
+        "held_out_documents": held_out,
+        "leave_one_source_out": transfer,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / CALIBRATOR_FILE).write_text(text, encoding="utf-8")
+    _write(out / REFERENCE_FILE, reference_distributions(served, collected.hits, calibrator))
+    _write(out / CALIBRATION_FILE, content)
+    (out / "calibration.md").write_text(calibration_page(content), encoding="utf-8")
+    return content
+
+
+def read_references(directory: Path) -> dict[str, HitsToProbability]:
+    """Return the score-only references that were fitted on the calibration hits."""
+    raw = json.loads((directory / CALIBRATION_FILE).read_text(encoding="utf-8"))["references"]
+    return {
+        PLATT: by_score(PlattParameters(**raw["platt"])),
+        BASE_RATE: ConstantProbability(raw["base_rate"]),
+    }
+
+
+def reference_distributions(
+    served: HitTable, judged: HitTable, calibrator: Calibrator
+) -> dict[str, Any]:
+    """Return what ``reference.json`` holds: cumulative shares of served hits by relation."""
+    probability = calibrator.hit_probability(served.features())
+    relations = {"same": served.same, "cross": ~served.same}
+    return {
+        "schema": 1,
+        "calibrator": calibrator.id,
+        "score_cdf": {
+            name: _cdf(served.score[mask], SCORE_EDGES) for name, mask in relations.items()
+        },
+        "probability_cdf": {
+            name: _cdf(probability[mask], PROBABILITY_EDGES) for name, mask in relations.items()
+        },
+        "hits": {name: int(mask.sum()) for name, mask in relations.items()},
+        "base_rate": {
+            "same": float(judged.relevant[judged.same].mean()),
+            "cross": float(judged.relevant[~judged.same].mean()),
+        },
+        "corpus_sizes": sorted({int(size) for size in judged.corpus}),
+    }
+
+
+def _held_out(
+    collected: CalibrationHits, config: CalibrationConfig, binding: EncoderBinding, digest: str
+) -> dict[str, Any]:
+    """Compare calibrators on documents that none of them was fitted on."""
+    folds = max(2, round(1.0 / config.test_share)) if config.test_share else config.folds
+    test = document_folds(collected.hits.cluster, folds, config.seed + 1) == 0
+    kept = _subset(collected, ~test)
+    text = calibrator_text(
+        fit_heads(kept, config), kept, binding=binding, data_sha256=digest, metrics={}
+    )
+    y = kept.hits.relevant.astype(np.float64)
+    score, weights = kept.hits.score, balanced_weights(kept.source, kept.hits.same)
+    methods: dict[str, HitsToProbability] = {
+        OURS: ours(_load(text)),
+        PLATT: by_score(fit_platt(score, y, weights)),
+        **{name: by_score(method) for name, method in fit_netcal(score, y).items()},
+        BASE_RATE: ConstantProbability(float(y.mean())),
+    }
+    return measure_groups(collected.hits.where(test), methods)
+
+
+def _leave_one_source_out(
+    collected: CalibrationHits, config: CalibrationConfig, ridge: float
+) -> dict[str, Any]:
+    """Return source and relation to expected / observed when the fit has not seen the source.
+
+    Measured in the whole pool; relations with few relevant hits are left out.
+    """
+    whole = collected.hits.corpus == max(collected.corpus_sizes)
+    ratios: dict[str, dict[str, float]] = {}
+    for number, name in enumerate(labels(config)):
+        mine = collected.source == number
+        rest = collected.hits.relevant[~mine]
+        if not mine.any() or rest.all() or not rest.any():
+            continue
+        head = fit_head(hit_data(_subset(collected, ~mine), config), config.features, (ridge,)).head
+        hits = collected.hits.where(mine & whole)
+        probability = sigmoid(head.logit(hits.features().columns()))
+        for relation, mask in {"same": hits.same, "cross": ~hits.same}.items():
+            relevant = int(hits.relevant[mask].sum())
+            if relevant >= _MIN_RELEVANT:
+                ratio = float(probability[mask].sum()) / relevant
+                ratios.setdefault(str(name), {})[relation] = ratio
+    return ratios
+
+
+def _subset(collected: CalibrationHits, mask: BoolArray) -> CalibrationHits:
+    return CalibrationHits(
+        hits=collected.hits.where(mask),
+        source=collected.source[mask],
+        queries=collected.queries,
+        corpus_sizes=collected.corpus_sizes,
+    )
+
+
+def _reference_parameters(collected: CalibrationHits) -> dict[str, Any]:
+    hits = collected.hits
+    y = hits.relevant.astype(np.float64)
+    platt = fit_platt(hits.score, y, balanced_weights(collected.source, hits.same))
+    return {"platt": asdict(platt), "base_rate": float(y.mean())}
+
+
+def _facts(fitted: FittedHead) -> dict[str, Any]:
+    names = [*fitted.head.features]
+    offsets = fitted.fit.coef[len(names) :]
+    return {
+        "coef": dict(zip(names, fitted.head.coef, strict=True)),
+        "intercept": fitted.head.intercept,
+        "own_level_offsets": offsets.tolist(),
+        "ridge": fitted.ridge,
+        "cross_validated_nll": {str(k): v for k, v in fitted.cross_validated_nll.items()},
+        "largest_gradient": fitted.fit.gradient,
+        "newton_steps": fitted.fit.steps,
+    }
+
+
+def _short(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Keep of our own measures what fits into the calibrator document."""
+    keys = ("hits", "relevant", "base_rate", "expected_observed", "nll", "ece")
+    return {name: {key: methods[OURS][key] for key in keys} for name, methods in groups.items()}
+
+
+def _cdf(values: FloatArray, edges: tuple[float, ...]) -> dict[str, float]:
+    ordered = np.sort(values)
+    places = np.searchsorted(ordered, edges, side="right")
+    shares = places / max(1, len(ordered))
+    return {str(edge): float(share) for edge, share in zip(edges, shares, strict=True)}
+
+
+def _load(text: str) -> Calibrator:
+    return Calibrator(parse_calibrator(json.loads(text)))
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")

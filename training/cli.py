@@ -1,0 +1,142 @@
+"""The command line of the offline half, ``isoglot-train``.
+
+Each command is a thin function; everything heavy is imported inside it, so that ``--help``
+answers at once and works without the training extra.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from training.console import EXIT_CODES, bars, friendly_errors
+
+cli = typer.Typer(
+    name="isoglot-train",
+    help="Train, calibrate and evaluate the encoders that isoglot serves.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="TOML file of the run.", show_default=False)
+]
+PreparedDirectory = Annotated[
+    Path, typer.Option("--prepared", metavar="DIR", help="What 'prepare' wrote.")
+]
+OutDirectory = Annotated[Path, typer.Option("--out", metavar="DIR", help="Directory to create.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+
+
+@cli.command(
+    epilog="Example: isoglot-train prepare run.toml --data-root data --out prepared",
+)
+def prepare(
+    config: ConfigFile,
+    *,
+    out: OutDirectory,
+    data_root: Annotated[
+        Path,
+        typer.Option("--data-root", metavar="DIR", help="What the paths in CONFIG start from."),
+    ] = Path(),
+    force: Force = False,
+) -> None:
+    """Read, check, split and tokenise the data of a run."""
+    with friendly_errors():
+        from training.config import load_config
+        from training.prepare import prepare as run
+
+        loaded = load_config(config)
+        with bars() as progress:
+            run(loaded, data_root, out, progress=progress, force=force)
+        typer.echo(f"Prepared data are in {out}.")
+
+
+@cli.command(epilog="Example: isoglot-train train run.toml --prepared prepared --out run")
+def train(  # noqa: PLR0913 - the options of the command
+    config: ConfigFile,
+    *,
+    prepared: PreparedDirectory,
+    out: OutDirectory,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was interrupted.")
+    ] = False,
+    force: Force = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="DIR",
+            help="Where the teacher's vectors are kept; ~/.cache/isoglot/teacher by default.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="CPU threads; 0 for one per core.")
+    ] = 0,
+) -> None:
+    """Train an encoder. Ctrl-C stops after the current step; --resume goes on."""
+    with friendly_errors():
+        from training.config import load_config
+        from training.data_prepared import open_prepared
+        from training.train import TrainOptions
+        from training.train import train as run
+
+        options = TrainOptions(
+            cache=cache or Path.home() / ".cache" / "isoglot" / "teacher",
+            threads=threads,
+            resume=resume,
+            force=force,
+        )
+        loaded = load_config(config)
+        with bars() as progress:
+            encoder = run(loaded, open_prepared(prepared), out, options, progress=progress)
+        typer.echo(f"The trained encoder is in {encoder}.")
+
+
+@cli.command(
+    epilog="Example: isoglot-train export run --prepared prepared --out export --weights float16",
+)
+def export(  # noqa: PLR0913 - the options of the command
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Directory of a finished run.", show_default=False)
+    ],
+    *,
+    prepared: PreparedDirectory,
+    out: OutDirectory,
+    weights: Annotated[
+        Literal["float32", "float16"],
+        typer.Option("--weights", help="Number format of the stored weights."),
+    ] = "float32",
+    arithmetic: Annotated[
+        Literal["both", "float32", "int8"],
+        typer.Option("--arithmetic", help="Which graphs to write."),
+    ] = "both",
+    parity_texts: Annotated[
+        int, typer.Option("--parity-texts", min=2, help="Held-out texts to compare both sides on.")
+    ] = 256,
+    force: Force = False,
+) -> None:
+    """Write what the service loads, and check that it computes what was trained."""
+    with friendly_errors():
+        from training.data_prepared import open_prepared
+        from training.export import ExportOptions
+        from training.export import export as write
+
+        options = ExportOptions(
+            weights, ("float32", "int8") if arithmetic == "both" else (arithmetic,)
+        )
+        texts = open_prepared(prepared).held_out_texts(parity_texts)
+        parity = write(run, out, texts, options, force=force)
+        for name, facts in parity.items():
+            typer.echo(f"{name}: " + ", ".join(f"{key} {v:.3g}" for key, v in facts.items()))
+        typer.echo(f"The export is in {out}.")
+
+
+def main() -> None:
+    """Run the command line; the entry point of the distribution."""
+    cli(prog_name="isoglot-train")

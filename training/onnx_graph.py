@@ -1,0 +1,171 @@
+"""Writes the served graphs: texts' token ids in, unit vectors out.
+
+The contract, for both families and both arithmetics: inputs ``input_ids`` and ``attention_mask``,
+int64 of shape (batch, sequence); output ``sentence_embedding``, float32 of shape (batch, dim),
+rows of Euclidean norm 1. Pooling and normalisation are part of the graph. A row without a token
+is the zero vector, never NaN.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from torch import Tensor, nn
+
+INPUTS = ("input_ids", "attention_mask")
+OUTPUT = "sentence_embedding"
+OPSET = 17
+_SMALLEST_NORM = 1e-12
+
+
+def quantize_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return (int8 rows, one float scale per row) with ``rows * scale`` nearest to the table.
+
+    Symmetric: zero stays zero. The largest error of an element is half its row's scale.
+
+    Args:
+        table: (n_rows, dim).
+    """
+    largest = np.abs(table).max(axis=1)
+    scales = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
+    rows = np.clip(np.rint(table / scales[:, None]), -127, 127).astype(np.int8)
+    return rows, scales
+
+
+def static_graph(table: NDArray[np.float32], *, scales: bool, half: bool) -> onnx.ModelProto:
+    """Return the graph of a static encoder: mean of the rows of the real tokens, norm 1.
+
+    Args:
+        table: (n_rows, dim), one row per token.
+        scales: Store int8 rows with a scale each.
+        half: Store float16 rows; ignored with ``scales``.
+    """
+    nodes = [helper.make_node("Cast", ["attention_mask"], ["real"], to=TensorProto.FLOAT)]
+    if scales:
+        rows, factors = quantize_rows(table)
+        tensors = [
+            numpy_helper.from_array(rows, "table"),
+            numpy_helper.from_array(factors, "scales"),
+        ]
+        nodes += [
+            helper.make_node("Gather", ["scales", "input_ids"], ["scale"]),
+            helper.make_node("Mul", ["real", "scale"], ["weight"]),
+        ]
+    else:
+        stored = table.astype(np.float16) if half else table
+        tensors = [numpy_helper.from_array(stored, "table")]
+        nodes.append(helper.make_node("Identity", ["real"], ["weight"]))
+    tensors += [
+        numpy_helper.from_array(np.array([1], np.int64), "axis"),
+        numpy_helper.from_array(np.array(1.0, np.float32), "one"),
+        numpy_helper.from_array(np.array(_SMALLEST_NORM, np.float32), "smallest"),
+    ]
+    nodes += [
+        helper.make_node("Gather", ["table", "input_ids"], ["gathered"]),
+        helper.make_node("Cast", ["gathered"], ["tokens"], to=TensorProto.FLOAT),
+        # (batch, 1, sequence) @ (batch, sequence, dim): sums the weighted tokens in one pass.
+        helper.make_node("Unsqueeze", ["weight", "axis"], ["weights"]),
+        helper.make_node("MatMul", ["weights", "tokens"], ["summed"]),
+        helper.make_node("Squeeze", ["summed", "axis"], ["sum"]),
+        helper.make_node("ReduceSum", ["real", "axis"], ["count"], keepdims=1),
+        helper.make_node("Max", ["count", "one"], ["n_tokens"]),
+        helper.make_node("Div", ["sum", "n_tokens"], ["mean"]),
+        helper.make_node("ReduceL2", ["mean"], ["length"], axes=[1], keepdims=1),
+        helper.make_node("Max", ["length", "smallest"], ["norm"]),
+        helper.make_node("Div", ["mean", "norm"], [OUTPUT]),
+    ]
+    sequence = ["batch", "sequence"]
+    graph = helper.make_graph(
+        nodes,
+        "static_encoder",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, sequence) for name in INPUTS],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", table.shape[1]])],
+        tensors,
+    )
+    opset = [helper.make_opsetid("", OPSET)]
+    # IR version 9 is what the runtimes of the last three years read.
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def share_table(model: onnx.ModelProto, weights: Path) -> None:
+    """Make a static graph read its table from a safetensors file instead of holding a copy.
+
+    The two files must stay in one directory: runtimes refuse to leave the graph's own.
+
+    Args:
+        model: A graph of ``static_graph``; changed.
+        weights: A safetensors file whose only tensor is the same table in the same format.
+    """
+    (table,) = (tensor for tensor in model.graph.initializer if tensor.name == "table")
+    with weights.open("rb") as file:
+        # Format: length of the header (8 bytes, little-endian), header (JSON), tensors.
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    ((_, tensor),) = ((name, facts) for name, facts in header.items() if name != "__metadata__")
+    start, end = tensor["data_offsets"]
+    assert end - start == len(table.raw_data), "the file holds this table"
+    table.ClearField("raw_data")
+    table.data_location = TensorProto.EXTERNAL
+    place = {"location": weights.name, "offset": 8 + length + start, "length": end - start}
+    for key, value in place.items():
+        table.external_data.add(key=key, value=str(value))
+
+
+class _Served(nn.Module):
+    """Backbone, pooling and normalisation with the graph's inputs and output."""
+
+    def __init__(self, encoder: SentenceTransformer) -> None:
+        super().__init__()
+        transformer, pooling = encoder[0], encoder[1]
+        assert isinstance(transformer, Transformer), "the caller knows the family"
+        assert isinstance(pooling, Pooling), "build_transformer puts it there"
+        self.backbone = transformer.auto_model
+        self.pooling = pooling
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        tokens = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        features = {
+            "token_embeddings": tokens.last_hidden_state,
+            "attention_mask": attention_mask,
+        }
+        pooled = self.pooling(features)["sentence_embedding"]
+        norm = torch.linalg.vector_norm(pooled, dim=1, keepdim=True).clamp_min(_SMALLEST_NORM)
+        return torch.div(pooled, norm)
+
+
+def write_transformer_graph(encoder: SentenceTransformer, path: Path) -> None:
+    """Trace a transformer encoder, and write its float32 graph.
+
+    Args:
+        encoder: Backbone, pooling, normalisation; left on the CPU, in evaluation mode, float32.
+        path: The file; weights beyond 2 GB are written beside it.
+    """
+    served = _Served(encoder.cpu().float()).eval()
+    served.backbone.set_attn_implementation("eager")
+    example = (torch.tensor([[0, 1, 2], [0, 1, 2]]), torch.tensor([[1, 1, 1], [1, 1, 0]]))
+    axes = {name: {0: "batch", 1: "sequence"} for name in INPUTS} | {OUTPUT: {0: "batch"}}
+    with torch.inference_mode(), warnings.catch_warnings():
+        # The tracer warns about every Python branch on a shape; parity is measured instead.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            served,
+            example,
+            str(path),
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )

@@ -1,0 +1,158 @@
+"""Served lists: what the service would return for a query, with what is known about each hit.
+
+A hit is judged when somebody can tell whether it answers: it is graded relevant, or its language
+holds a relevant passage for this query and it is neither relevant nor marked as unjudged. In a
+language in which nobody looked for an answer nothing is known, and such hits are left out.
+Counting them as irrelevant would teach the calibrator that other languages hold no answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.calibration import HitFeatures, background_score, log_language_ranks
+from app.core.calibrator_document import RankRange
+from app.core.types import BoolArray, FloatArray, VectorArray
+from training.retrieval_set import RetrievalSet, RowArray
+from training.search import nearest
+
+DEPTH = 20
+BACKGROUND = RankRange(from_rank=21, to_rank=60)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HitTable:
+    """Judged hits of served lists, one entry a hit.
+
+    Attributes:
+        score: Cosine.
+        background: Mean score of the background ranks of the hit's list.
+        gap: Score of the hit minus that of the next one in the list.
+        corpus: Number of eligible passages.
+        log_language_rank: Logarithm of the rank among the hits of the passage's language.
+        same: Whether query and passage language agree.
+        relevant: Whether the passage answers.
+        rank: 1-based.
+        query_language: Language of the query.
+        passage_language: Language of the passage.
+        query: Number of the list.
+        cluster: Number of what is resampled: the document, or the question with its translations.
+    """
+
+    score: FloatArray
+    background: FloatArray
+    gap: FloatArray
+    corpus: FloatArray
+    log_language_rank: FloatArray
+    same: BoolArray
+    relevant: BoolArray
+    rank: RowArray
+    query_language: NDArray[np.str_]
+    passage_language: NDArray[np.str_]
+    query: RowArray
+    cluster: RowArray
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def features(self) -> HitFeatures:
+        """Return the features of the hit and pooled heads."""
+        return HitFeatures(
+            score=self.score,
+            background=self.background,
+            log_corpus=np.log(self.corpus),
+            log_language_rank=self.log_language_rank,
+            same=self.same.astype(np.float64),
+        )
+
+    def first_hit_columns(self) -> dict[str, FloatArray]:
+        """Return the columns of the first-hit head; take the hits of rank 1 only."""
+        return {
+            "score": self.score,
+            "gap": self.gap,
+            "background": self.background,
+            "log_corpus": np.log(self.corpus),
+            "same": self.same.astype(np.float64),
+        }
+
+    def where(self, mask: BoolArray) -> HitTable:
+        """Return the hits that a mask selects."""
+        return HitTable(*(getattr(self, name)[mask] for name in self.__slots__))
+
+
+def concatenate(tables: Sequence[HitTable]) -> HitTable:
+    """Put tables together; their lists stay apart."""
+    offsets = np.cumsum([0] + [int(t.query.max(initial=-1)) + 1 for t in tables[:-1]])
+    columns = {
+        name: np.concatenate([getattr(table, name) for table in tables])
+        for name in HitTable.__slots__
+    }
+    columns["query"] = np.concatenate(
+        [table.query + offset for table, offset in zip(tables, offsets, strict=True)]
+    )
+    return HitTable(**columns)
+
+
+def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ranks that matter
+    data: RetrievalSet,
+    queries: VectorArray,
+    passages: VectorArray,
+    *,
+    asked: RowArray,
+    pool: RowArray,
+    judged_only: bool = True,
+) -> HitTable:
+    """Serve queries from a pool as the service would, and keep the judged hits.
+
+    Args:
+        data: The set.
+        queries: Vectors of all its queries.
+        passages: Vectors of all its passages.
+        asked: Rows of the queries to serve.
+        pool: Rows of the eligible passages, ascending.
+        judged_only: Leave out the hits that nobody can judge; they count as irrelevant
+            otherwise, which is right for nothing but distributions of scores.
+    """
+    depth, background = DEPTH, BACKGROUND
+    found = nearest(queries[asked], passages[pool], background.to_rank)
+    rows = pool[found.rows[:, :depth]]
+    level = np.array([background_score(scores, background) for scores in found.scores])
+    next_score = np.column_stack([found.scores[:, 1:], level])[:, :depth]
+    spoken = data.passage_languages[rows]
+    relevant, judged = _judge(data, asked, pool, rows)
+    shape = rows.shape
+    full = {
+        "score": found.scores[:, :depth],
+        "background": np.broadcast_to(level[:, None], shape),
+        "gap": found.scores[:, :depth] - next_score,
+        "corpus": np.full(shape, float(len(pool))),
+        "log_language_rank": np.array([log_language_ranks(row) for row in spoken.tolist()]),
+        "same": spoken == data.query_languages[asked][:, None],
+        "relevant": relevant,
+        "rank": np.broadcast_to(np.arange(1, shape[1] + 1), shape),
+        "query_language": np.broadcast_to(data.query_languages[asked][:, None], shape),
+        "passage_language": spoken,
+        "query": np.broadcast_to(np.arange(len(asked))[:, None], shape),
+        "cluster": np.broadcast_to(data.clusters[asked][:, None], shape),
+    }
+    return HitTable(**{name: column[judged | (not judged_only)] for name, column in full.items()})
+
+
+def _judge(
+    data: RetrievalSet, asked: RowArray, pool: RowArray, rows: RowArray
+) -> tuple[BoolArray, BoolArray]:
+    """Return for every hit whether it is relevant and whether it is judged."""
+    spoken = data.passage_languages
+    relevant = np.zeros(rows.shape, dtype=np.bool_)
+    judged = np.zeros(rows.shape, dtype=np.bool_)
+    for index, query in enumerate(asked):
+        answers = data.relevant[query]
+        known = np.unique(spoken[answers[np.isin(answers, pool, assume_unique=True)]])
+        relevant[index] = np.isin(rows[index], answers)
+        unjudged = np.isin(rows[index], data.unjudged[query])
+        judged[index] = relevant[index] | (np.isin(spoken[rows[index]], known) & ~unjudged)
+    return relevant, judged
