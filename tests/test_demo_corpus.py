@@ -2,6 +2,7 @@ import csv
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,18 +13,18 @@ LANGUAGES = {"ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"}
 LENGTHS = dict.fromkeys(LANGUAGES, (35, 95)) | {"vi": (50, 135), "th": (160, 560), "zh": (70, 200)}
 
 
-def rows(name: str) -> list[dict]:
+def rows(name: str) -> list[dict[str, Any]]:
     lines = (DEMO / name).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="module")
-def passages() -> list[dict]:
+def passages() -> list[dict[str, Any]]:
     return rows("passages.jsonl")
 
 
 @pytest.fixture(scope="module")
-def queries() -> list[dict]:
+def queries() -> list[dict[str, Any]]:
     return rows("queries.jsonl")
 
 
@@ -37,7 +38,7 @@ def test_every_topic_has_one_passage_in_every_language(passages):
 
 
 def test_passages_are_short_paragraphs(passages):
-    def length(p: dict) -> int:
+    def length(p: dict[str, Any]) -> int:
         return len(p["text"]) if p["language"] in {"th", "zh"} else len(p["text"].split())
 
     outside = [

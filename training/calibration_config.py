@@ -48,6 +48,7 @@ class CalibrationConfig(Table):
         corpus_sizes: Rungs of the ladder, ascending; the whole pool is always the last rung.
         queries_a_rung: How many queries are served at each rung but the last, from as many
             corpora as it takes.
+        unanswered_share: Share of the served lists whose corpus does not hold an answer.
         ridges: Candidates for the penalty, in rows.
         folds: Number of folds of the cross-validation, by document.
         test_share: Share of documents held out to compare calibrators; the released one is
@@ -60,6 +61,7 @@ class CalibrationConfig(Table):
     features: tuple[str, ...] = DEFAULT_FEATURES
     corpus_sizes: tuple[Count, ...] = (250, 1000, 4000, 16000)
     queries_a_rung: Count = 2500
+    unanswered_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     ridges: tuple[NonNegative, ...] = Field(default=(0.1, 1.0, 10.0, 100.0), min_length=1)
     folds: Annotated[int, Field(ge=2)] = 5
     test_share: Share = 0.2

@@ -3,6 +3,10 @@
 The passages of all sets make one multilingual pool, so that the distractors are real. A rung of
 the ladder is a smaller corpus drawn from it: the relevant passages of some queries, in all their
 languages, and as many others at random. Relevant passages fill at most half of it.
+
+With ``unanswered_share`` other queries are served at every rung as well, from a corpus that their
+answers were taken out of: users also ask what nothing answers. How many of them do is a prior that
+no data set tells, and it moves every probability, so it is a setting.
 """
 
 from __future__ import annotations
@@ -95,10 +99,22 @@ def collect_hits(pool: CalibrationPool, config: CalibrationConfig) -> Calibratio
     tables, sources, queries = [], [], 0
     for size in progress([*rungs, None], "Serving", len(rungs) + 1):
         for asked, eligible in _corpora(pool, size, config.queries_a_rung, rng):
-            table = serve(pool.data, pool.queries, pool.passages, asked=asked, pool=eligible)
-            tables.append(table)
-            sources.append(pool.source[asked][table.query])
-            queries += len(asked)
+            lists = [(asked, eligible, True)]
+            if config.unanswered_share > 0.0:
+                without = _draw_unanswered(pool, len(asked), config.unanswered_share, rng)
+                lists.append((without, _without_answers(pool, without, eligible), False))
+            for rows, corpus, answered in lists:
+                table = serve(
+                    pool.data,
+                    pool.queries,
+                    pool.passages,
+                    asked=rows,
+                    pool=corpus,
+                    answered=answered,
+                )
+                tables.append(table)
+                sources.append(pool.source[rows][table.query])
+                queries += len(rows)
     return CalibrationHits(
         hits=concatenate(tables),
         source=np.concatenate(sources),
@@ -202,6 +218,22 @@ def _draw_queries(
         needed = grown
         asked.append(int(query))
     return np.array(sorted(asked)), np.array(sorted(needed))
+
+
+def _draw_unanswered(
+    pool: CalibrationPool, answered: int, share: float, rng: np.random.Generator
+) -> RowArray:
+    """Draw so many queries that they are ``share`` of all lists of a corpus."""
+    wanted = round(answered * share / (1.0 - share))
+    drawn: RowArray = np.sort(rng.permutation(pool.asked)[:wanted])
+    return drawn
+
+
+def _without_answers(pool: CalibrationPool, queries: RowArray, eligible: RowArray) -> RowArray:
+    """Return the passages that are no answer, and no undecided one, to any of the queries."""
+    answers = [pool.data.relevant[query] for query in queries]
+    undecided = [pool.data.unjudged[query] for query in queries]
+    return np.setdiff1d(eligible, np.concatenate([*answers, *undecided, eligible[:0]]))
 
 
 def labels(config: CalibrationConfig) -> NDArray[np.str_]:

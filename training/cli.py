@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from training import cli_evaluation
 from training.console import EXIT_CODES, bars, friendly_errors
 
 cli = typer.Typer(
@@ -135,6 +136,9 @@ def export(  # noqa: PLR0913 - the options of the command
         for name, facts in parity.items():
             typer.echo(f"{name}: " + ", ".join(f"{key} {v:.3g}" for key, v in facts.items()))
         typer.echo(f"The export is in {out}.")
+
+
+cli_evaluation.register(cli)
 
 
 def main() -> None:

@@ -222,4 +222,11 @@ def open_prepared(path: Path) -> Prepared:
             f"{path} was written in format {manifest.get('schema_version')!r}, this version reads "
             f"{SCHEMA_VERSION}. Run 'isoglot-train prepare' again."
         )
-    return Prepared(path, manifest, RunConfig.model_validate(manifest["config"]))
+    try:
+        config = RunConfig.model_validate(manifest["config"])
+    except (KeyError, ValueError) as exc:
+        raise PreparedDataError(
+            f"{path} holds a configuration that this version does not read: {exc}. "
+            "Run 'isoglot-train prepare' again."
+        ) from exc
+    return Prepared(path, manifest, config)

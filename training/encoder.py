@@ -19,6 +19,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding
 from tokenizers import Tokenizer
 from torch import Tensor
+from transformers.utils.logging import disable_progress_bar
 
 from training.config import StaticModel, TransformerModel
 from training.data_prepared import IntArray, TokenTable
@@ -41,6 +42,11 @@ class TextReader(Protocol):
             rng: Source of randomness, for dropout of subwords.
         """
         ...
+
+
+def quiet_loading() -> None:
+    """Keep transformers' own progress bars from writing into those of the commands."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
 
 def build_static(model: StaticModel, tokenizer: Tokenizer, seed: int) -> SentenceTransformer:
@@ -69,6 +75,8 @@ def leave_out_unknown(encoder: SentenceTransformer, *, sparse: bool) -> None:
     bag = static_module(encoder).embedding
     bag.padding_idx = UNKNOWN_ID
     bag.sparse = sparse
+    # After normalisation the sum of the rows is their mean, and its gradient costs half as much.
+    bag.mode = "sum"
 
 
 def static_module(encoder: SentenceTransformer) -> StaticEmbedding:

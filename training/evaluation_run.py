@@ -33,7 +33,13 @@ from training.evaluate_calibration import (
 )
 from training.metrics.bootstrap import REPLICATES
 from training.onnx_encoder import OnnxEncoder
-from training.report import calibration_table, draw_reliability, retrieval_tables
+from training.report import (
+    calibration_table,
+    draw_reliability,
+    overall,
+    ratio_table,
+    retrieval_tables,
+)
 from training.retrieval_set import read_retrieval_set
 
 RESULTS_FILE = "results.json"
@@ -109,10 +115,14 @@ def _calibration(embedded: EmbeddedSet, calibrator: Calibrator, directory: Path)
 
 
 def _calibration_part(result: dict[str, Any]) -> str:
-    page = calibration_table(
-        {**result["groups"], "first hit": {"answerable": result["answerable"]}}
-    )
-    return f"### Calibration of the first 20 hits, calibrator {result['calibrator']}\n\n{page}"
+    answerable = {"first hit": {"answerable": result["answerable"]}}
+    parts = [
+        f"### Calibration of the first 20 hits, calibrator {result['calibrator']}\n",
+        calibration_table({**overall(result["groups"]), **answerable}),
+        "Expected / observed relevant hits:\n",
+        ratio_table(result["groups"], OURS),
+    ]
+    return "\n".join(parts)
 
 
 def _draw(name: str, groups: dict[str, Any], out: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.core.encoder_spec import EncoderSpec
-from training.report import calibration_table, retrieval_tables, table
+from training.report import calibration_table, overall, retrieval_tables, table
 
 
 def model_card(  # noqa: PLR0913 - a card tells of every part
@@ -87,7 +87,6 @@ def _results(results: Mapping[str, Any]) -> list[str]:
     for name, result in results["sets"].items():
         parts.append(retrieval_tables(name, result).replace("## ", "### ", 1))
         if measured := result.get("calibration"):
-            groups = {key: value for key, value in measured["groups"].items() if "/" not in key}
             parts += ["Calibration of the first 20 hits of the whole pool:\n"]
-            parts += [calibration_table(groups)]
+            parts += [calibration_table(overall(measured["groups"]))]
     return parts

@@ -42,6 +42,40 @@ def quantize_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     return rows, scales
 
 
+def quantize_weights(model: onnx.ModelProto) -> None:
+    """Store the weights of a transformer's graph as int8, and compute in float32 as before.
+
+    Four times smaller and as fast as float32: for encoders whose activations lose too much when
+    they are quantised too. Matrices of products get one scale per column, tables that rows are
+    gathered from one per row.
+
+    Args:
+        model: The float32 graph; changed.
+    """
+    products = {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
+    tables = {node.input[0] for node in model.graph.node if node.op_type == "Gather"}
+    nodes = []
+    for tensor in list(model.graph.initializer):
+        axis = 1 if tensor.name in products else 0
+        if tensor.name not in products | tables or len(tensor.dims) != 2:
+            continue
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        matrix = numpy_helper.to_array(tensor)
+        rows, scales = quantize_rows(matrix.T if axis else matrix)
+        stored = np.ascontiguousarray(rows.T if axis else rows)
+        names = (f"{tensor.name}.int8", f"{tensor.name}.scales")
+        nodes.append(helper.make_node("DequantizeLinear", [*names], [tensor.name], axis=axis))
+        model.graph.initializer.extend(
+            [numpy_helper.from_array(a, n) for a, n in zip((stored, scales), names, strict=True)]
+        )
+        model.graph.initializer.remove(tensor)
+    reordered = [*nodes, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(reordered)
+    onnx.checker.check_model(model)
+
+
 def static_graph(table: NDArray[np.float32], *, scales: bool, half: bool) -> onnx.ModelProto:
     """Return the graph of a static encoder: mean of the rows of the real tokens, norm 1.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -34,14 +34,13 @@ from training.data import (
     is_held_out,
     read_pairs,
     read_parallel,
-    unit_hash,
 )
+from training.data_groups import TextIndex, group_numbers, sampled
 from training.data_passage import answer_sentence, cut_passage, cut_text
 from training.data_prepared import PairTable, ParallelTable
 from training.errors import ConfigError, DataError
 from training.vocabulary import sample_corpus, token_table, tokenize, train_tokenizer
 
-Row = TypeVar("Row", PairRow, ParallelRow)
 AnySource = TypeVar("AnySource", bound=Source)
 JsonRow: TypeAlias = dict[str, object]
 
@@ -55,45 +54,6 @@ class Entry:
     shared: str
     group: int
     passages: tuple[str, ...]
-
-
-class TextIndex:
-    """Numbers texts in the order in which they are first seen."""
-
-    def __init__(self) -> None:
-        self._number_of: dict[str, int] = {}
-
-    def __call__(self, text: str) -> int:
-        """Return the number of a text; a new one gets the next number."""
-        return self._number_of.setdefault(text, len(self._number_of))
-
-    @property
-    def texts(self) -> list[str]:
-        """All texts, by number."""
-        return list(self._number_of)
-
-
-def group_numbers(keys_of_rows: Iterable[Sequence[str]]) -> list[int]:
-    """Return one number per row, the same for rows that are linked by shared keys.
-
-    Rows are linked if they share a key, and if both are linked to a third (union-find).
-    """
-    parent: list[int] = []
-    first_with: dict[str, int] = {}
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for row, keys in enumerate(keys_of_rows):
-        parent.append(row)
-        for key in keys:
-            other = first_with.setdefault(key, row)
-            parent[root(row)] = root(other)
-    numbers: dict[int, int] = {}
-    return [numbers.setdefault(root(row), len(numbers)) for row in range(len(parent))]
 
 
 def refuse_forbidden_licences(config: RunConfig) -> None:
@@ -131,22 +91,6 @@ def _views(row: PairRow, source: PairSource, config: RunConfig) -> tuple[str, ..
     if source.sentence_view and row.answer_start is not None:
         views.append(answer_sentence(row.passage, row.answer_start, limit, row.language))
     return tuple(dict.fromkeys(collapse(view) for view in views))
-
-
-def _sampled(
-    rows: Iterable[Row], cap: int | None, seed: int, key: Callable[[Row], str]
-) -> list[Row]:
-    """Return at most ``cap`` rows per key, chosen by a hash of seed and row id, in file order."""
-    if cap is None:
-        return list(rows)
-    by_key: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_key[key(row)].append(row)
-    kept: list[Row] = []
-    for members in by_key.values():
-        limit = sorted(unit_hash(f"{seed}:{row.id}") for row in members)[:cap][-1]
-        kept += [row for row in members if unit_hash(f"{seed}:{row.id}") <= limit][:cap]
-    return kept
 
 
 class Preparation:
@@ -226,7 +170,7 @@ class Preparation:
         rows = list(read_pairs(self._root / source.path, source, self._config.languages))
         out = [row for row in rows if is_held_out(row.document, share)]
         rest = (row for row in rows if not is_held_out(row.document, share))
-        return out + _sampled(rest, source.cap, self._config.seed, lambda row: row.language)
+        return out + sampled(rest, source.cap, self._config.seed, lambda row: row.language)
 
     def _shared_key(self, number: int, row: PairRow) -> str:
         source = self._config.data.pairs[number]
@@ -284,7 +228,7 @@ class Preparation:
         rows = list(read_parallel(self._root / source.path, source, self._config.languages))
         out = [row for row in rows if is_held_out(row.document, share)]
         rest = (row for row in rows if not is_held_out(row.document, share))
-        train = _sampled(rest, source.cap, self._config.seed, lambda _: "")
+        train = sampled(rest, source.cap, self._config.seed, lambda _: "")
         counts = self._counts[source.label]
         counts["train"], counts["held_out"] = len(train), len(out)
         for side, members in (("train", train), ("held_out", out)):

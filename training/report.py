@@ -86,6 +86,26 @@ def calibration_table(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> 
     return table(["hits", "method", "n", *_MEASURES, *_POINTS], rows)
 
 
+def overall(groups: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the groups that are not of one query language."""
+    return {
+        name: measured
+        for name, measured in groups.items()
+        if "/" not in name or name.endswith("/rank 1")
+    }
+
+
+def ratio_table(groups: Mapping[str, Any], method: str) -> str:
+    """Return a Markdown table of expected / observed by query language."""
+    languages = sorted({name.partition("/")[2] for name in groups.keys() - overall(groups).keys()})
+    rows = []
+    for code in languages:
+        found = [groups.get(f"{relation}/{code}") for relation in ("same", "cross")]
+        ratios = [_estimate(g[method]["expected_observed"] if g else None) for g in found]
+        rows.append([code, *ratios])
+    return table(["query language", "same language", "another language"], rows)
+
+
 def calibration_page(content: Mapping[str, Any]) -> str:
     """Return the Markdown page of what ``calibrate`` measured."""
     transfer = [

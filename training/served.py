@@ -105,6 +105,7 @@ def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ran
     asked: RowArray,
     pool: RowArray,
     judged_only: bool = True,
+    answered: bool = True,
 ) -> HitTable:
     """Serve queries from a pool as the service would, and keep the judged hits.
 
@@ -116,6 +117,8 @@ def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ran
         pool: Rows of the eligible passages, ascending.
         judged_only: Leave out the hits that nobody can judge; they count as irrelevant
             otherwise, which is right for nothing but distributions of scores.
+        answered: Whether the pool answers the queries. Where it does not, a hit is judged if
+            the query's answers in its language are known, and they are not in the pool.
     """
     depth, background = DEPTH, BACKGROUND
     found = nearest(queries[asked], passages[pool], background.to_rank)
@@ -123,7 +126,7 @@ def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ran
     level = np.array([background_score(scores, background) for scores in found.scores])
     next_score = np.column_stack([found.scores[:, 1:], level])[:, :depth]
     spoken = data.passage_languages[rows]
-    relevant, judged = _judge(data, asked, pool, rows)
+    relevant, judged = _judge(data, asked, pool if answered else None, rows)
     shape = rows.shape
     full = {
         "score": found.scores[:, :depth],
@@ -143,15 +146,19 @@ def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ran
 
 
 def _judge(
-    data: RetrievalSet, asked: RowArray, pool: RowArray, rows: RowArray
+    data: RetrievalSet, asked: RowArray, pool: RowArray | None, rows: RowArray
 ) -> tuple[BoolArray, BoolArray]:
-    """Return for every hit whether it is relevant and whether it is judged."""
+    """Return for every hit whether it is relevant and whether it is judged.
+
+    Answers outside the pool make their language unjudged; without a pool they do not.
+    """
     spoken = data.passage_languages
     relevant = np.zeros(rows.shape, dtype=np.bool_)
     judged = np.zeros(rows.shape, dtype=np.bool_)
     for index, query in enumerate(asked):
         answers = data.relevant[query]
-        known = np.unique(spoken[answers[np.isin(answers, pool, assume_unique=True)]])
+        inside = answers if pool is None else answers[np.isin(answers, pool, assume_unique=True)]
+        known = np.unique(spoken[inside])
         relevant[index] = np.isin(rows[index], answers)
         unjudged = np.isin(rows[index], data.unjudged[query])
         judged[index] = relevant[index] | (np.isin(spoken[rows[index]], known) & ~unjudged)

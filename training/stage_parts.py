@@ -17,7 +17,6 @@ from torch.utils.data import ConcatDataset
 from training.batching import (
     AlignBatchSampler,
     DrawnBatchSampler,
-    HybridSettings,
     MixedBatchSampler,
     TrainerSampler,
     hybrid_batch_sampler,
@@ -34,6 +33,7 @@ from training.config import (
 from training.data import unit_hash
 from training.data_prepared import NO_TEXT, PairTable, ParallelTable, Prepared
 from training.data_rows import pair_dataset, parallel_dataset
+from training.drawing import HybridSettings
 from training.encoder import StaticReader, TextReader, TransformerReader
 from training.errors import RunError
 from training.losses import AlignObjective, HybridObjective

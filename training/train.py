@@ -26,7 +26,13 @@ from transformers import PrinterCallback
 
 from training.config import AlignStage, HybridStage, RunConfig, StaticModel
 from training.data_prepared import MANIFEST, TOKENIZER, Prepared, write_json
-from training.encoder import build_static, build_transformer, leave_out_unknown, load_encoder
+from training.encoder import (
+    build_static,
+    build_transformer,
+    leave_out_unknown,
+    load_encoder,
+    quiet_loading,
+)
 from training.errors import RunError, RunInterruptedError
 from training.provenance import provenance
 from training.stage_parts import PartsBuilder, RunData
@@ -173,8 +179,8 @@ class Run:
         shutil.copytree(directory / ENCODER, self._paths.encoder, dirs_exist_ok=True)
         facts = {
             "stages": stages,
+            "teacher": next((s["teacher"] for s in stages if s["teacher"]), None),
             "wall_s": round(time.monotonic() - started, 1),
-            "teacher": self._data.teacher_name,
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             "threads": torch.get_num_threads(),
         }
@@ -223,7 +229,7 @@ class Run:
                 f"Stopped after step {trainer.state.global_step} of {stage.steps} of stage "
                 f"{stage.name!r}. Run the same command with --resume to go on."
             )
-        facts = {"name": stage.name, "steps": stage.steps, **outcome.metrics}
+        facts = {"name": stage.name, "teacher": self._data.teacher_name, **outcome.metrics}
         write_json(directory / "facts.json", facts)
         _save_encoder(encoder, directory / ENCODER)
         for old in directory.glob("checkpoint-*"):
@@ -276,6 +282,7 @@ def train(
         RunError: It cannot start or go on; the message says what to do.
         RunInterruptedError: The user stopped it.
     """
+    quiet_loading()
     if options.threads:
         torch.set_num_threads(options.threads)
     check_prepared(config, prepared)

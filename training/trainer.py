@@ -6,6 +6,7 @@ ends the run after the current step with a checkpoint, the second one at once.
 
 from __future__ import annotations
 
+import bisect
 import json
 import math
 import signal
@@ -13,11 +14,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import FrameType
 
 import torch
+from datasets import Dataset
 from rich.progress import Progress
 from sentence_transformers import (
     SentenceTransformer,
@@ -32,6 +34,7 @@ from sentence_transformers.base.sampler import (
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import BatchSampler, ConcatDataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -150,6 +153,21 @@ class StageTrainer(SentenceTransformerTrainer):
     def add_model_card_callback(self, default_args_dict: dict[str, object]) -> None:
         """Do nothing: the model card of this project is written from its own reports."""
 
+    def get_multi_dataset_batch_sampler(
+        self,
+        dataset: ConcatDataset[object],
+        batch_samplers: list[BatchSampler],
+        generator: torch.Generator | None = None,
+        seed: int | None = 0,
+    ) -> BatchSampler:
+        """Return what chooses between two datasets, and make their rows be fetched by the batch.
+
+        torch's ConcatDataset hands out one row at a time, which cost a third of every step of a
+        static encoder (0.29 s for 2048 rows, 0.05 s by the batch).
+        """
+        dataset.__getitems__ = partial(rows_of_one_dataset, dataset)  # type: ignore[attr-defined]
+        return super().get_multi_dataset_batch_sampler(dataset, batch_samplers, generator, seed)
+
     @cached_property
     def _parts(self) -> dict[str, list[Tensor]]:
         return {}
@@ -187,6 +205,16 @@ class StageTrainer(SentenceTransformerTrainer):
         target = output_dir or self.args.output_dir
         assert isinstance(self.model, SentenceTransformer)
         self.model.save_pretrained(str(target), create_model_card=False)
+
+
+def rows_of_one_dataset(datasets: ConcatDataset[object], positions: list[int]) -> list[object]:
+    """Return the rows at these positions, all of which are in one and the same dataset."""
+    number = bisect.bisect_right(datasets.cumulative_sizes, positions[0])
+    start = datasets.cumulative_sizes[number - 1] if number else 0
+    dataset = datasets.datasets[number]
+    assert isinstance(dataset, Dataset), "stages train on such datasets only"
+    rows: list[object] = dataset.__getitems__([position - start for position in positions])
+    return rows
 
 
 def rate(step: int, stage: Stage) -> float:

@@ -229,7 +229,9 @@ class Calibrator:
         self, served: ServedList, p_same: FloatArray, p_cross: FloatArray
     ) -> tuple[str, ...]:
         labelled = set(self.document.fit.languages)
-        query_labelled = set(served.query_posterior) <= labelled
+        posterior = served.query_posterior
+        query_language = max(posterior, key=posterior.__getitem__, default=UNDETERMINED)
+        query_labelled = query_language in labelled
         return tuple(
             _source(same, cross, fitted=query_labelled and language in labelled)
             for language, same, cross in zip(served.passage_languages, p_same, p_cross, strict=True)

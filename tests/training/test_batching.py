@@ -13,14 +13,11 @@ from torch.utils.data import ConcatDataset
 
 from training.batching import (
     AlignBatchSampler,
-    AlignDraw,
     HybridBatchSampler,
-    HybridDraw,
-    HybridSettings,
     MixedBatchSampler,
-    PairRows,
     hybrid_batch_sampler,
 )
+from training.drawing import AlignDraw, HybridDraw, HybridSettings, PairRows
 from training.errors import RunError
 
 pytestmark = pytest.mark.training

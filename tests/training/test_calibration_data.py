@@ -119,6 +119,19 @@ def test_questions_asked_of_two_passages_in_the_same_words_are_left_out(tmp_path
     )
 
 
+def test_questions_without_an_answer_are_judged_and_never_relevant(data_root):
+    plain = config()
+    both = plain.model_copy(update={"unanswered_share": 0.5})
+    pool = build_pool(FakeEncoder(), load_sets(plain, data_root), plain)
+    answered, mixed = collect_hits(pool, plain), collect_hits(pool, both)
+    rates = [collected.hits.relevant.mean() for collected in (answered, mixed)]
+    assert 0.0 < rates[1] < 0.75 * rates[0]
+    assert mixed.queries > 1.8 * answered.queries
+    smaller = mixed.hits.where(~np.isin(mixed.hits.corpus, [30.0, 160.0]))
+    assert len(smaller) > 0
+    assert not smaller.relevant.any()
+
+
 def test_a_seed_makes_the_ladder_repeatable(data_root):
     pool = build_pool(FakeEncoder(), load_sets(config(), data_root), config())
     first, again = collect_hits(pool, config()), collect_hits(pool, config())

@@ -166,7 +166,8 @@ def test_an_existing_export_is_kept_unless_force_is_given(exported, static_run, 
 
 
 @pytest.fixture(scope="module")
-def transformer_export(tmp_path_factory, data_root, backbone):
+def transformer_run(tmp_path_factory, data_root, backbone):
+    """A finished run, and held-out texts."""
     root = tmp_path_factory.mktemp("transformer")
     text = STATIC_TOML.replace(
         'kind = "static"\ndim = 16',
@@ -176,9 +177,14 @@ def transformer_export(tmp_path_factory, data_root, backbone):
     target = root / "prepared"
     prepare(parse_config(text), data_root, target, progress=Progress(disable=True))
     prepared = open_prepared(target)
-    run = short_run(text, prepared, root)
-    export(run, root / "export", prepared.held_out_texts(40), ExportOptions())
-    return root / "export"
+    return short_run(text, prepared, root), prepared.held_out_texts(40)
+
+
+@pytest.fixture(scope="module")
+def transformer_export(transformer_run):
+    run, texts = transformer_run
+    export(run, run.parent / "export", texts, ExportOptions())
+    return run.parent / "export"
 
 
 def test_a_transformer_exports_under_the_same_contract(transformer_export, backbone):
@@ -189,6 +195,32 @@ def test_a_transformer_exports_under_the_same_contract(transformer_export, backb
     tokenizer = Tokenizer.from_file(str(transformer_export / "encoder" / "tokenizer.json"))
     assert tokenizer.padding is None
     assert (tokenizer.truncation or {})["max_length"] == 24
+
+
+def test_everybody_can_read_what_was_exported(exported):
+    assert {p.stat().st_mode & 0o777 for p in exported.rglob("*") if p.is_file()} == {0o644}
+
+
+def test_int8_falls_back_to_float_activations_where_they_lose_too_much(
+    transformer_run, tmp_path, monkeypatch
+):
+    run, texts = transformer_run
+    options = ExportOptions(arithmetic=("int8",))
+    both = export(run, tmp_path / "both", texts, options)["int8"]["mean_cosine"]
+    assert report_of(tmp_path / "both")["int8"] == "weights and activations"
+    # A demand that the fast graph misses and the other one meets.
+    monkeypatch.setattr("training.export.INT8_COSINE", (1.0 + both) / 2)
+    monkeypatch.setattr("training.parity.INT8_COSINE", (1.0 + both) / 2)
+    weights = export(run, tmp_path / "weights", texts, options)["int8"]["mean_cosine"]
+    assert report_of(tmp_path / "weights")["int8"] == "weights"
+    assert both < weights <= 1.0001
+
+
+def test_a_transformer_exports_in_half_precision_too(transformer_run, tmp_path):
+    run, texts = transformer_run
+    options = ExportOptions(weights="float16", arithmetic=("float32",))
+    parity = export(run, tmp_path / "half", texts, options)
+    assert 0 < parity["float32"]["max_abs_diff_padded"] < 2e-3
 
 
 def test_a_transformer_graph_computes_what_torch_does_at_every_length(transformer_export):

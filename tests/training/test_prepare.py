@@ -13,6 +13,7 @@ from rich.progress import Progress
 from tests.training.conftest import STATIC_TOML, passage, write_lines
 from training.config import parse_config
 from training.data import is_held_out
+from training.data_groups import group_numbers
 from training.data_prepared import (
     HELD_OUT_PAIRS,
     HELD_OUT_PARALLEL,
@@ -21,7 +22,7 @@ from training.data_prepared import (
     write_directory,
 )
 from training.errors import ConfigError, DataError, PreparedDataError
-from training.prepare import group_numbers, prepare
+from training.prepare import prepare
 
 pytestmark = pytest.mark.training
 
@@ -244,6 +245,12 @@ def test_a_directory_that_is_none_is_refused(tmp_path):
 def test_a_directory_of_another_format_is_refused(tmp_path):
     (tmp_path / "prepared.json").write_text('{"schema_version": 99}')
     with pytest.raises(PreparedDataError, match="format 99"):
+        open_prepared(tmp_path)
+
+
+def test_a_directory_with_a_configuration_of_another_version_is_refused(tmp_path):
+    (tmp_path / "prepared.json").write_text('{"schema_version": 1, "config": {"nme": "x"}}')
+    with pytest.raises(PreparedDataError, match="does not read"):
         open_prepared(tmp_path)
 
 

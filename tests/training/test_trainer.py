@@ -4,11 +4,13 @@ import threading
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import ConcatDataset
 
 from training.config import HybridStage
-from training.trainer import Interruption, last_checkpoint, rate
+from training.trainer import Interruption, last_checkpoint, rate, rows_of_one_dataset
 
 pytestmark = pytest.mark.training
 
@@ -64,6 +66,15 @@ def test_outside_the_main_thread_nothing_is_listened_to():
     thread.start()
     thread.join()
     assert found == [signal.default_int_handler]
+
+
+def test_the_rows_of_a_batch_are_those_of_its_positions():
+    first = Dataset.from_dict({"row": [0, 1, 2]})
+    second = Dataset.from_dict({"row": [3, 4, 5, 6]})
+    both: ConcatDataset[object] = ConcatDataset([first, second])
+    for positions in ([2, 0], [3], [6, 4, 3]):
+        rows: list[Any] = rows_of_one_dataset(both, positions)
+        assert [row["row"] for row in rows] == positions
 
 
 def test_the_last_complete_checkpoint_is_found(tmp_path):
