@@ -85,15 +85,9 @@ def fit_heads(collected: CalibrationHits, config: CalibrationConfig) -> FittedHe
         CalibrationError: There is no relevant or no irrelevant hit, an input is not finite, the
             fit did not converge, or a probability would not rise with the score.
     """
-    hits = collected.hits
-    first = hits.rank == 1
-    every = hit_data(collected, config)
-    first_rows = _head_data(
-        hits.where(first),
-        collected.source[first],
-        hits.where(first).first_hit_columns(),
-        config,
-    )
+    first = collected.where(collected.hits.rank == 1)
+    every = hit_data(collected.where(collected.answered), config)
+    first_rows = _head_data(first.hits, first.source, first.hits.first_hit_columns(), config)
     return FittedHeads(
         hit=fit_head(every, config.features, config.ridges),
         pooled=fit_head(every, POOLED_FEATURES, config.ridges),

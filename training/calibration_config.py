@@ -48,7 +48,8 @@ class CalibrationConfig(Table):
         corpus_sizes: Rungs of the ladder, ascending; the whole pool is always the last rung.
         queries_a_rung: How many queries are served at each rung but the last, from as many
             corpora as it takes.
-        unanswered_share: Share of the served lists whose corpus does not hold an answer.
+        unanswered_share: Share of the served lists whose corpus does not hold an answer; only the
+            first-hit head is fitted on them.
         ridges: Candidates for the penalty, in rows.
         folds: Number of folds of the cross-validation, by document.
         test_share: Share of documents held out to compare calibrators; the released one is

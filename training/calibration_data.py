@@ -6,7 +6,8 @@ languages, and as many others at random. Relevant passages fill at most half of 
 
 With ``unanswered_share`` other queries are served at every rung as well, from a corpus that their
 answers were taken out of: users also ask what nothing answers. How many of them do is a prior that
-no data set tells, and it moves every probability, so it is a setting.
+no data set tells, so it is a setting. Only the first-hit head, which says whether there is an
+answer at all, is fitted on these lists; the others say which hits are relevant where there is one.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.core.ports import Encoder
-from app.core.types import VectorArray
+from app.core.types import BoolArray, VectorArray
 from training.calibration_config import CalibrationConfig, CalibrationSource
 from training.data import PairRow, fingerprint, is_held_out, read_pairs
 from training.embedding import embed_passages, embed_queries, progress
@@ -54,12 +55,30 @@ class CalibrationPool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationHits:
-    """Judged hits of all rungs; ``source`` numbers the source of each."""
+    """Judged hits of all rungs.
+
+    Attributes:
+        hits: The hits.
+        source: Number of the source of each.
+        answered: Whether each is from a corpus that holds an answer to its query.
+        queries: Number of lists.
+        corpus_sizes: The rungs.
+    """
 
     hits: HitTable
     source: RowArray
+    answered: BoolArray
     queries: int
     corpus_sizes: tuple[int, ...]
+
+    def where(self, mask: BoolArray) -> CalibrationHits:
+        """Return the hits that a mask selects."""
+        return replace(
+            self,
+            hits=self.hits.where(mask),
+            source=self.source[mask],
+            answered=self.answered[mask],
+        )
 
 
 def load_sets(config: CalibrationConfig, data_root: Path) -> list[RetrievalSet]:
@@ -96,7 +115,7 @@ def collect_hits(pool: CalibrationPool, config: CalibrationConfig) -> Calibratio
     """Serve queries at every rung of the ladder and keep the judged hits."""
     rungs = [size for size in config.corpus_sizes if size < len(pool.data.passages)]
     rng = np.random.default_rng(config.seed)
-    tables, sources, queries = [], [], 0
+    tables, sources, marks, queries = [], [], [], 0
     for size in progress([*rungs, None], "Serving", len(rungs) + 1):
         for asked, eligible in _corpora(pool, size, config.queries_a_rung, rng):
             lists = [(asked, eligible, True)]
@@ -114,10 +133,12 @@ def collect_hits(pool: CalibrationPool, config: CalibrationConfig) -> Calibratio
                 )
                 tables.append(table)
                 sources.append(pool.source[rows][table.query])
+                marks.append(np.full(len(table), answered))
                 queries += len(rows)
     return CalibrationHits(
         hits=concatenate(tables),
         source=np.concatenate(sources),
+        answered=np.concatenate(marks),
         queries=queries,
         corpus_sizes=(*rungs, len(pool.data.passages)),
     )

@@ -18,7 +18,7 @@ import numpy as np
 from app.core.bundle import CALIBRATOR_FILE, REFERENCE_FILE
 from app.core.calibration import Calibrator, sigmoid
 from app.core.calibrator_document import EncoderBinding, parse_calibrator
-from app.core.types import BoolArray, FloatArray
+from app.core.types import FloatArray
 from training.calibrate import (
     FittedHead,
     FittedHeads,
@@ -85,12 +85,13 @@ def calibrate_encoder(
     binding = EncoderBinding(
         name=encoder.spec.name, fingerprint=encoder.spec.fingerprint(), dtype=encoder.arithmetic
     )
+    answered = collected.where(collected.answered)
     held_out = _held_out(collected, config, binding, digest)
     heads = fit_heads(collected, config)
-    transfer = _leave_one_source_out(collected, config, heads.hit.ridge)
+    transfer = _leave_one_source_out(answered, config, heads.hit.ridge)
     text = calibrator_text(
         heads,
-        collected,
+        answered,
         binding=binding,
         data_sha256=digest,
         metrics={"held_out_documents": _short(held_out), "leave_one_source_out": dict(transfer)},
@@ -103,13 +104,13 @@ def calibrate_encoder(
         "config": config.model_dump(mode="json", by_alias=True),
         "data_sha256": digest,
         "heads": {name: _facts(getattr(heads, name)) for name in FittedHeads.__slots__},
-        "references": _reference_parameters(collected),
+        "references": _reference_parameters(answered),
         "held_out_documents": held_out,
         "leave_one_source_out": transfer,
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / CALIBRATOR_FILE).write_text(text, encoding="utf-8")
-    _write(out / REFERENCE_FILE, reference_distributions(served, collected.hits, calibrator))
+    _write(out / REFERENCE_FILE, reference_distributions(served, answered.hits, calibrator))
     _write(out / CALIBRATION_FILE, content)
     (out / "calibration.md").write_text(calibration_page(content), encoding="utf-8")
     return content
@@ -154,10 +155,9 @@ def _held_out(
     """Compare calibrators on documents that none of them was fitted on."""
     folds = max(2, round(1.0 / config.test_share)) if config.test_share else config.folds
     test = document_folds(collected.hits.cluster, folds, config.seed + 1) == 0
-    kept = _subset(collected, ~test)
-    text = calibrator_text(
-        fit_heads(kept, config), kept, binding=binding, data_sha256=digest, metrics={}
-    )
+    heads = fit_heads(collected.where(~test), config)
+    kept = collected.where(~test & collected.answered)
+    text = calibrator_text(heads, kept, binding=binding, data_sha256=digest, metrics={})
     y = kept.hits.relevant.astype(np.float64)
     score, weights = kept.hits.score, balanced_weights(kept.source, kept.hits.same)
     methods: dict[str, HitsToProbability] = {
@@ -166,7 +166,7 @@ def _held_out(
         **{name: by_score(method) for name, method in fit_netcal(score, y).items()},
         BASE_RATE: ConstantProbability(float(y.mean())),
     }
-    return measure_groups(collected.hits.where(test), methods)
+    return measure_groups(collected.hits.where(test & collected.answered), methods)
 
 
 def _leave_one_source_out(
@@ -183,7 +183,7 @@ def _leave_one_source_out(
         rest = collected.hits.relevant[~mine]
         if not mine.any() or rest.all() or not rest.any():
             continue
-        head = fit_head(hit_data(_subset(collected, ~mine), config), config.features, (ridge,)).head
+        head = fit_head(hit_data(collected.where(~mine), config), config.features, (ridge,)).head
         hits = collected.hits.where(mine & whole)
         probability = sigmoid(head.logit(hits.features().columns()))
         for relation, mask in {"same": hits.same, "cross": ~hits.same}.items():
@@ -192,15 +192,6 @@ def _leave_one_source_out(
                 ratio = float(probability[mask].sum()) / relevant
                 ratios.setdefault(str(name), {})[relation] = ratio
     return ratios
-
-
-def _subset(collected: CalibrationHits, mask: BoolArray) -> CalibrationHits:
-    return CalibrationHits(
-        hits=collected.hits.where(mask),
-        source=collected.source[mask],
-        queries=collected.queries,
-        corpus_sizes=collected.corpus_sizes,
-    )
 
 
 def _reference_parameters(collected: CalibrationHits) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def simulate(n: int = 60_000, *, seed: int = 0, offset: float = 0.0) -> Calibrat
     return CalibrationHits(
         replace(hits, relevant=relevant),
         source,
+        answered=np.ones(n, dtype=bool),
         queries=int(lists),
         corpus_sizes=(250, 1000, 16000),
     )
@@ -123,7 +124,7 @@ def test_scores_that_say_the_opposite_are_refused():
 def test_hits_of_one_class_are_refused():
     collected = simulate(2_000)
     only = collected.hits.relevant
-    none = CalibrationHits(collected.hits.where(~only), collected.source[~only], 1, (250,))
+    none = collected.where(~only)
     with pytest.raises(CalibrationError, match="0 relevant"):
         fit_heads(none, config())
 
@@ -131,9 +132,22 @@ def test_hits_of_one_class_are_refused():
 def test_no_hit_at_all_is_refused():
     collected = simulate(2_000)
     nothing = np.zeros(2_000, dtype=bool)
-    empty = CalibrationHits(collected.hits.where(nothing), collected.source[nothing], 0, (250,))
+    empty = collected.where(nothing)
     with pytest.raises(CalibrationError, match="No judged hit"):
         fit_heads(empty, config())
+
+
+def test_lists_without_an_answer_move_the_first_hit_head_alone():
+    collected = simulate(20_000)
+    unanswered = np.zeros(20_000, dtype=bool)
+    unanswered[:6_000] = True
+    hits = replace(collected.hits, relevant=collected.hits.relevant & ~unanswered)
+    asked_in_vain = replace(collected, hits=hits, answered=~unanswered)
+    plain = fit_heads(collected.where(~unanswered), config())
+    fitted = fit_heads(asked_in_vain, config())
+    assert fitted.hit.head == plain.hit.head
+    assert fitted.pooled.head == plain.pooled.head
+    assert fitted.first_hit.head != plain.first_hit.head
 
 
 def test_every_source_weighs_the_same_in_each_relation():
