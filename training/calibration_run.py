@@ -46,7 +46,7 @@ from training.evaluate_calibration import (
     measure_groups,
     ours,
 )
-from training.onnx_encoder import OnnxEncoder
+from training.onnx_encoder import ExportedEncoder
 from training.reference_calibrators import PlattParameters, fit_netcal, fit_platt
 from training.report import calibration_page
 from training.served import HitTable
@@ -71,7 +71,7 @@ class ConstantProbability:
 
 
 def calibrate_encoder(
-    encoder: OnnxEncoder, config: CalibrationConfig, data_root: Path, out: Path
+    encoder: ExportedEncoder, config: CalibrationConfig, data_root: Path, out: Path
 ) -> dict[str, Any]:
     """Fit a calibrator, measure it, and write both; returns what ``calibration.json`` holds.
 

@@ -49,11 +49,11 @@ def calibrate(
     with friendly_errors():
         from training.calibration_config import load_calibration_config
         from training.calibration_run import calibrate_encoder
-        from training.onnx_encoder import OnnxEncoder
+        from training.onnx_encoder import ExportedEncoder
         from training.report import calibration_page
 
         loaded = load_calibration_config(config)
-        content = calibrate_encoder(OnnxEncoder(model, arithmetic), loaded, data_root, out)
+        content = calibrate_encoder(ExportedEncoder(model, arithmetic), loaded, data_root, out)
         typer.echo(calibration_page(content))
         typer.echo(f"Calibrator {content['calibrator']} is in {out}.")
 
@@ -76,10 +76,10 @@ def evaluate(  # noqa: PLR0913 - the options of the command
     """Measure retrieval under the LAReQA protocol, BM25 beside it, and calibration."""
     with friendly_errors():
         from training.evaluation_run import EvaluationOptions, evaluate_encoder
-        from training.onnx_encoder import OnnxEncoder
+        from training.onnx_encoder import ExportedEncoder
 
         options = EvaluationOptions(sets, calibration, run_files)
-        typer.echo(evaluate_encoder(OnnxEncoder(model, arithmetic), options, out))
+        typer.echo(evaluate_encoder(ExportedEncoder(model, arithmetic), options, out))
         typer.echo(f"The results are in {out}.")
 
 

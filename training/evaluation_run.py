@@ -32,7 +32,7 @@ from training.evaluate_calibration import (
     serve_all,
 )
 from training.metrics.bootstrap import REPLICATES
-from training.onnx_encoder import OnnxEncoder
+from training.onnx_encoder import ExportedEncoder
 from training.report import (
     calibration_table,
     draw_reliability,
@@ -62,7 +62,7 @@ class EvaluationOptions:
     run_files: bool = False
 
 
-def evaluate_encoder(encoder: OnnxEncoder, options: EvaluationOptions, out: Path) -> str:
+def evaluate_encoder(encoder: ExportedEncoder, options: EvaluationOptions, out: Path) -> str:
     """Evaluate an encoder, write the results and return the tables.
 
     Raises:
@@ -137,7 +137,7 @@ def _draw(name: str, groups: dict[str, Any], out: Path) -> None:
             draw_reliability(diagrams, f"{name}: {relation}-language hits", path)
 
 
-def _read_calibrator(directory: Path, encoder: OnnxEncoder) -> Calibrator:
+def _read_calibrator(directory: Path, encoder: ExportedEncoder) -> Calibrator:
     calibrator = Calibrator(read_calibrator(directory / CALIBRATOR_FILE))
     bound, spec = calibrator.document.encoder, encoder.spec
     if (bound.fingerprint, bound.dtype) != (spec.fingerprint(), encoder.arithmetic):
@@ -149,7 +149,7 @@ def _read_calibrator(directory: Path, encoder: OnnxEncoder) -> Calibrator:
     return calibrator
 
 
-def _settings(encoder: OnnxEncoder) -> dict[str, Any]:
+def _settings(encoder: ExportedEncoder) -> dict[str, Any]:
     return {
         "encoder": encoder.spec.to_json(),
         "encoder_fingerprint": encoder.spec.fingerprint(),

@@ -7,7 +7,7 @@ import pytest
 from app.core.errors import BundleError, UnencodableTextError
 from tests.bundles import tiny_spec
 from tests.training.exports import write_tiny_export
-from training.onnx_encoder import ONNX_FILES, SPEC_FILE, OnnxEncoder, _batches, read_spec
+from training.onnx_encoder import ONNX_FILES, SPEC_FILE, ExportedEncoder, read_spec
 
 pytestmark = pytest.mark.training
 
@@ -28,7 +28,7 @@ def test_the_contract_is_read_back(export):
 
 
 def test_vectors_have_norm_one_and_do_not_depend_on_the_batch(export):
-    encoder = OnnxEncoder(export, "float32")
+    encoder = ExportedEncoder(export, "float32")
     together = encoder.encode_passages(TEXTS)
     alone = np.concatenate([encoder.encode_passages([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-6)
@@ -37,19 +37,19 @@ def test_vectors_have_norm_one_and_do_not_depend_on_the_batch(export):
 
 
 def test_a_text_without_known_tokens_is_refused(export):
-    with pytest.raises(UnencodableTextError, match="1 of 2 texts"):
-        OnnxEncoder(export, "float32").encode_queries(["the sea", ""])
+    with pytest.raises(UnencodableTextError, match="Text 2 of 2"):
+        ExportedEncoder(export, "float32").encode_queries(["the sea", ""])
 
 
 def test_the_graph_that_is_served_is_the_default(export):
-    assert OnnxEncoder(export).arithmetic == "float32"
+    assert ExportedEncoder(export).arithmetic == "float32"
     shutil.copyfile(export / ONNX_FILES["float32"], export / ONNX_FILES["int8"])
-    assert OnnxEncoder(export).arithmetic == "int8"
+    assert ExportedEncoder(export).arithmetic == "int8"
 
 
 def test_arithmetic_that_was_not_exported_is_named(export):
     with pytest.raises(BundleError, match=r"model_int8\.onnx"):
-        OnnxEncoder(export, "int8")
+        ExportedEncoder(export, "int8")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"name": "x"}', '{"colour": 1}'])
@@ -64,10 +64,3 @@ def test_an_unknown_member_of_the_contract_is_named(export):
     (export / SPEC_FILE).write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(BundleError, match="colour"):
         read_spec(export)
-
-
-def test_batches_hold_every_row_that_has_tokens_once():
-    lengths = [5, 0, 9000, 3, 9000, 1]
-    batches = list(_batches(lengths))
-    assert sorted(row for batch in batches for row in batch) == [0, 2, 3, 4, 5]
-    assert [2] in batches
