@@ -53,6 +53,13 @@ def test_a_probability_that_does_not_rise_with_the_score_is_refused(coef):
         parsed(hit=head)
 
 
+@pytest.mark.parametrize("weights", [[1.0, 0.0], [-1.0, 2.0]])
+def test_a_probability_that_rises_down_the_list_is_refused(weights):
+    features = ["score", "log_language_rank", "same*log_language_rank"]
+    with pytest.raises(CalibrationError, match="rank"):
+        parsed(hit={"features": features, "coef": [5.0, *weights], "intercept": 0.0})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
