@@ -85,3 +85,31 @@ def test_every_command_of_the_documentation_is_one_that_the_program_knows(words)
 def test_the_body_of_the_curl_command_is_a_valid_request():
     ((*_, body),) = [words for words in commands("curl") if "/search" in " ".join(words)]
     assert SearchBody.model_validate(json.loads(body)).limit == 3
+
+
+def test_the_printed_result_of_the_readme_is_what_the_starter_bundle_answers(tmp_path):
+    block = re.findall(r"```json\n(.*?)```", text("README.md"), flags=re.DOTALL)[0]
+    shown = json.loads(block)
+    ((*_, body),) = [words for words in commands("curl") if "/search" in " ".join(words)]
+    asked = json.loads(body)
+    run = CliRunner().invoke
+    data = ["--data-dir", str(tmp_path)]
+    assert run(isoglot, ["demo", "--index-only", *data]).exit_code == 0
+    (collection,) = (path.name for path in tmp_path.iterdir())
+    found = run(
+        isoglot,
+        ["search", asked["query"], "--limit", str(asked["limit"]), "--json", *data],
+        env={f"{PREFIX}COLLECTION": collection},
+    )
+    answer = json.loads(found.stdout)
+    assert answer["answerable_probability"] == pytest.approx(
+        shown["answerable_probability"], abs=0.01
+    )
+    for name, value in shown["model"].items():
+        assert answer["model"][name] == value
+    for hit, expected in zip(answer["hits"], shown["hits"], strict=True):
+        assert hit["probability"] == pytest.approx(expected["probability"], abs=0.01)
+        assert hit["score"] == pytest.approx(expected["score"], abs=0.002)
+        assert hit["language"] == expected["language"]
+        assert hit["probability_source"] == expected["probability_source"]
+        assert hit["text"].startswith(expected["text"].removesuffix(" ..."))
