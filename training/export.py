@@ -35,6 +35,7 @@ from training.config import RunConfig, TransformerModel
 from training.data_prepared import write_directory, write_json
 from training.encoder import load_encoder, quiet_loading, static_module
 from training.errors import RunError
+from training.onnx_encoder import ONNX_FILES, SPEC_FILE
 from training.onnx_graph import (
     quantize_weights,
     share_table,
@@ -44,9 +45,9 @@ from training.onnx_graph import (
 from training.parity import INT8_COSINE, Parity, ParityCheck, Weights, judge
 from training.train import ENCODER, PROVENANCE, RUN
 
-SPEC = "encoder_spec.json"
 REPORT = "export.json"
-ONNX_FILES: dict[Arithmetic, str] = {"float32": "model.onnx", "int8": "model_int8.onnx"}
+_GRAPHS = {arithmetic: Path(path).name for arithmetic, path in ONNX_FILES.items()}
+"""Names of the graphs inside the encoder's directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +138,14 @@ class Exporter:
         dim = encoder.get_embedding_dimension()
         assert dim is not None, "both families say their dimension"
         spec = encoder_spec(self._config, target, dim, self._options.weights)
-        write_json(directory / SPEC, asdict(spec))
+        write_json(directory / SPEC_FILE, asdict(spec))
         shutil.copy2(self._run / PROVENANCE, directory / PROVENANCE)
         self._write_graphs(target)
         check = self._parity_check(target, spec)
-        self.parity = {a: check(target / ONNX_FILES[a]) for a in self._options.arithmetic}
+        self.parity = {a: check(target / _GRAPHS[a]) for a in self._options.arithmetic}
         if self._quantized_too_far():
             self._quantize_weights_only(target)
-            self.parity["int8"] = check(target / ONNX_FILES["int8"])
+            self.parity["int8"] = check(target / _GRAPHS["int8"])
         report = {
             "encoder": spec.fingerprint(),
             "weights": self._options.weights,
@@ -190,11 +191,11 @@ class Exporter:
             graph = static_graph(table, scales=arithmetic == "int8", half=half)
             if arithmetic == "float32":
                 share_table(graph, target / "model.safetensors")
-            onnx.save(graph, str(target / ONNX_FILES[arithmetic]))
+            onnx.save(graph, str(target / _GRAPHS[arithmetic]))
 
     def _write_transformer(self, stored: SentenceTransformer, folder: Path) -> None:
         """Write the float32 graph, and the fast int8 one: weights and activations quantised."""
-        float32 = folder / ONNX_FILES["float32"]
+        float32 = folder / _GRAPHS["float32"]
         write_transformer_graph(stored, float32)
         if "int8" not in self._options.arithmetic:
             return
@@ -203,7 +204,7 @@ class Exporter:
         with _silent_warnings():
             quantize_dynamic(
                 float32,
-                folder / ONNX_FILES["int8"],
+                folder / _GRAPHS["int8"],
                 per_channel=True,
                 weight_type=QuantType.QUInt8,
             )
@@ -219,7 +220,7 @@ class Exporter:
     def _quantize_weights_only(self, target: Path) -> None:
         """Replace the int8 graph by one that computes in float32 with int8 weights."""
         self._int8_method = "weights"
-        path = target / ONNX_FILES["int8"]
+        path = target / _GRAPHS["int8"]
         write_transformer_graph(load_encoder(target), path)
         graph = onnx.load(str(path))
         quantize_weights(graph)
