@@ -154,7 +154,7 @@ def served_at_full_size(pool: CalibrationPool) -> HitTable:
 
 def _load(source: CalibrationSource, config: CalibrationConfig, data_root: Path) -> RetrievalSet:
     path = data_root / source.path
-    if not path.is_file():
+    if source.form != "huggingface" and not path.exists():
         raise DataError(
             path, None, "there is no such file; check --data-root and the configuration"
         )

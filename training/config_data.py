@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from training.readers.checks import is_language
 
 Share: TypeAlias = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
 NonNegative: TypeAlias = Annotated[float, Field(ge=0.0)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+def _known_language(code: str) -> str:
+    if not is_language(code):
+        raise ValueError(f"{code!r} is an unknown language code; use BCP-47, for example 'de'")
+    return code
+
+
+LanguageCode: TypeAlias = Annotated[str, AfterValidator(_known_language)]
 Role: TypeAlias = Literal["train", "held_out"]
 
 
@@ -23,7 +34,9 @@ class Source(Table):
     """What all data files have in common.
 
     Attributes:
-        path: File, relative to the data root; JSON lines, gzip where it ends in ``.gz``.
+        path: File or directory, relative to the data root, gzip where it ends in ``.gz``; the id of
+            a dataset for the form ``huggingface``.
+        form: How it is stored; see the kinds of sources.
         licence: Licence of the texts, as it is to stand in the provenance of the model.
         name: Name in reports; the path without its endings where it is empty.
         cap: Number of rows to keep, drawn by the seed: per language for pairs, in all otherwise.
@@ -32,46 +45,93 @@ class Source(Table):
         document_pattern: Regular expression on the row id; its first group is the document.
         held_out_share: Share of documents kept out of training, instead of ``data``'s.
         drop_pattern: Regular expression; what it matches is cut out of every text.
+        columns: Our name of a member to theirs, for tables; a dot steps into an object or, by
+            number, into a list: ``answer_start = "answers.answer_start.0"``.
+        split: Split to read, of forms that have several.
+        subset: Configuration of a dataset of form ``huggingface``.
+        revision: Its branch, tag or commit.
     """
 
     path: str
+    form: str = "jsonl"
     licence: str = Field(min_length=1)
     name: str = ""
     cap: Count | None = None
-    languages: tuple[str, ...] | None = None
+    languages: tuple[LanguageCode, ...] | None = None
     role: Role = "train"
     document_pattern: str | None = None
     held_out_share: Share | None = None
     drop_pattern: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    split: str | None = None
+    subset: str | None = None
+    revision: str | None = None
 
     @property
     def label(self) -> str:
         """Name for reports."""
-        return self.name or self.path.removesuffix(".gz").removesuffix(".jsonl")
+        plain = self.path.removesuffix(".gz")
+        return self.name or plain.removesuffix(".jsonl").removesuffix(".json")
+
+
+_SPLIT_FORMS = ("beir", "miracl", "mr-tydi", "mmarco", "trec")
+_TABLE_FORMS = ("jsonl", "tsv", "parquet", "huggingface")
 
 
 class PairSource(Source):
-    """Question-passage rows ``{id, lang, question, passage, title?, answer?, answer_start?}``.
+    """Question-passage rows, see ``training/data.py``.
 
     Attributes:
+        form: ``jsonl``, ``tsv``, ``parquet``, ``huggingface``: rows with the members that
+            ``training/data.py`` names, or ``columns`` says where they are. ``squad``, ``lareqa``:
+            JSON documents. ``beir``, ``miracl``, ``mr-tydi``, ``mmarco``, ``trec``, ``isoglot``:
+            a folder with queries, judgements and passages; each relevant passage is a row, those
+            of grade 0 are its negatives.
         weight: How often a row of it is drawn, relative to rows of weight 1.
-        language: Language of all rows, where the file's own code is another one.
+        language: Language of all rows, where the file's own code is another one or it has none.
         shared_ids: Rows of one id are translations of one another, so that the question in one
             language can be paired with the passage in another.
         sentence_view: Beside the cut passage, also pair the question with the one sentence that
             holds the answer.
+        max_negatives: Most negatives kept of a row, the first ones; all where it is ``None``.
     """
 
+    form: Literal[
+        "jsonl",
+        "tsv",
+        "parquet",
+        "huggingface",
+        "squad",
+        "lareqa",
+        "isoglot",
+        "beir",
+        "miracl",
+        "mr-tydi",
+        "mmarco",
+        "trec",
+    ] = "jsonl"
     weight: Positive = 1.0
-    language: str | None = None
+    language: LanguageCode | None = None
     shared_ids: bool = False
     sentence_view: bool = False
+    max_negatives: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _names_what_the_form_needs(self) -> Self:
+        # The test split must never be what is read because nobody said otherwise.
+        if self.form in _SPLIT_FORMS and self.split is None:
+            raise ValueError(f"form {self.form!r} needs 'split', for example split = 'train'")
+        if self.columns and self.form not in _TABLE_FORMS:
+            raise ValueError(f"'columns' has no meaning for form {self.form!r}")
+        return self
 
 
 class ParallelSource(Source):
     """Parallel rows ``{id, doc?, "<language>": text}``, Indonesian under ``ind``.
 
     Attributes:
+        form: ``jsonl``, ``tsv`` (the first line names the languages), ``parquet`` or
+            ``huggingface``; rows of tables need no ``id``.
         share: Share of align rows that are drawn from it, relative to the shares of the other
             sources and whatever its size; 0 uses its texts for the vocabulary alone.
         fields: Members that each hold one ``{language: text}`` object, where the texts do not
@@ -80,9 +140,16 @@ class ParallelSource(Source):
             where it is ``None``, and 0 for none.
     """
 
+    form: Literal["jsonl", "tsv", "parquet", "huggingface", "wiktionary", "omw"] = "jsonl"
     share: NonNegative = 1.0
     fields: tuple[str, ...] = ()
     teacher_cap: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _is_no_lexicon(self) -> Self:
+        if self.form in {"wiktionary", "omw"} and not isinstance(self, LexiconSource):
+            raise ValueError(f"form {self.form!r} belongs under [[data.lexicon]]")
+        return self
 
 
 class LexiconSource(ParallelSource):
@@ -130,7 +197,8 @@ class VocabularyConfig(Table):
     """How the subword vocabulary of a static encoder is built.
 
     Attributes:
-        kind: Subword model.
+        kind: Subword model: ``unigram`` splits a text into its likeliest pieces, ``bpe`` by
+            merges, ``wordpiece`` takes the longest piece first.
         size: Number of rows of the token table, the unknown token included.
         budget_chars: Number of characters of text it is trained on.
         language_exponent: Language l gets a part proportional to size_l ** exponent; 1 is

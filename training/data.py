@@ -1,10 +1,11 @@
-"""Reads what users have on disk and refuses, with file and line, what does not fit.
+"""Turns rows into pairs and parallel rows; refuses, with file and line, what does not fit.
 
-Nothing here knows how rows become batches. Three schemas, one JSON object a line:
+``training.readers`` knows the forms they come in. Nothing here knows how rows become batches.
+Three schemas:
 
-* question-passage: ``{id, lang, question, passage, title?, answer?, answer_start?}``;
-  ``generic_heading: true`` says that the question is a heading like "Summary", which only its
-  title makes a question;
+* question-passage: ``{id, lang, question, passage, title?, answer?, answer_start?, negatives?}``;
+  ``negatives`` are texts that look like the answer and are none; ``generic_heading: true`` says
+  that the question is a heading like "Summary", which only its title makes a question;
 * parallel text: ``{id, doc?, "<language>": text, ...}``, Indonesian under ``ind``, because ``id``
   is the row's;
 * lexicon: see ``LexiconSource``.
@@ -12,19 +13,18 @@ Nothing here knows how rows become batches. Three schemas, one JSON object a lin
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from training.config import LexiconSource, PairSource, ParallelSource, Source
-from training.errors import DataError
-
-JsonObject: TypeAlias = dict[str, object]
+from training.readers.checks import IdRegister, check_language, check_text, text_member
+from training.readers.files import JsonObject, Place
+from training.readers.files import read_json_lines as read_json_lines  # part of this interface
+from training.readers.pairs import pair_rows, parallel_rows
 
 INDONESIAN_KEY = "ind"
 INDONESIAN = "id"
@@ -41,6 +41,8 @@ class PairRow:
         passage: The passage as it stands in the file, so that ``answer_start`` is right.
         answer_start: Offset of the answer in ``passage``, in characters; ``None`` if unknown.
         document: What the row was written about; held out whole or not at all.
+        negatives: Passages in the row's language that look like an answer and are none.
+        title: Title of the passage, or the empty text.
     """
 
     id: str
@@ -49,6 +51,8 @@ class PairRow:
     passage: str
     answer_start: int | None
     document: str
+    negatives: tuple[str, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,73 +84,61 @@ def is_held_out(document: str, share: float) -> bool:
 
 
 def fingerprint(path: Path) -> str:
-    """Return the sha256 of a file's bytes, as hex digits."""
+    """Return the sha256 of a file's bytes, as hex digits; of a directory, over all its files."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        names = (f"{file.relative_to(path).as_posix()}\t{fingerprint(file)}\n" for file in files)
+        return hashlib.sha256("".join(names).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_json_lines(path: Path) -> Iterator[tuple[int, JsonObject]]:
-    """Yield (line number from 1, object) of a JSON lines file; blank lines are skipped.
-
-    Raises:
-        DataError: The file cannot be read, or a line is not one JSON object.
-    """
-    line = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for line, raw in enumerate(file, start=1):
-                if raw.strip():
-                    yield line, _parse(path, line, raw)
-    except (OSError, EOFError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-        raise DataError(path, None, f"cannot be read after line {line}: {reason}") from exc
-
-
-def _parse(path: Path, line: int, raw: bytes) -> JsonObject:
-    try:
-        row = json.loads(raw)
-    except ValueError as exc:
-        raise DataError(path, line, f"is not JSON: {exc}") from exc
-    if not isinstance(row, dict):
-        raise DataError(path, line, f"is a JSON {type(row).__name__}, not an object")
-    return row
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
     """One row with its place, for errors that say where."""
 
-    path: Path
-    number: int
+    place: Place
     row: JsonObject
 
     def text(self, key: str) -> str:
-        """Return a member that must be text."""
-        value = self.row.get(key)
-        if not isinstance(value, str):
-            found = "is missing" if value is None else f"is {type(value).__name__}, not text"
-            raise DataError(self.path, self.number, f"member {key!r} {found}")
-        return value
+        """Return a member that must be text, and not empty."""
+        return check_text(self.place, self.row.get(key), f"member {key!r}")
 
     def optional_text(self, key: str) -> str:
-        """Return a member that may be missing; the empty text then."""
-        return self.text(key) if self.row.get(key) is not None else ""
+        """Return a member that may be missing or empty; the empty text then."""
+        value = self.row.get(key)
+        return self.text(key) if value is not None and value != "" else ""
+
+    def id(self) -> str:
+        """Return the id of the row, which may be a number."""
+        return text_member(self.place, self.row, "id")
 
     def mapping(self, key: str) -> Mapping[str, object]:
         """Return a member that must be an object."""
         value = self.row.get(key)
         if not isinstance(value, dict):
-            raise DataError(self.path, self.number, f"member {key!r} must be an object")
+            raise self.place.error(f"member {key!r} must be an object")
         return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return a member that may be missing, and must be a list of texts that are not empty."""
+        value = self.row.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise self.place.error(f"member {key!r} must be a list of texts")
+        if not all(map(str.strip, value)):
+            raise self.place.error(f"member {key!r} has an empty text")
+        return tuple(value)
 
     def offset(self, passage: str) -> int | None:
         """Return ``answer_start``, checked against the passage."""
         value = self.row.get("answer_start")
         if value is None:
             return None
-        if not isinstance(value, int) or not 0 <= value < max(1, len(passage)):
+        if type(value) is not int or not 0 <= value < max(1, len(passage)):
             problem = f"answer_start is {value!r}; the passage has {len(passage)} characters"
-            raise DataError(self.path, self.number, problem)
+            raise self.place.error(problem)
         return value
 
 
@@ -170,31 +162,58 @@ def _document_of(source: Source, row_id: str, *candidates: str) -> str:
     return next((name for name in (*candidates[:1], before_hash, *candidates[1:]) if name), row_id)
 
 
-def read_pairs(path: Path, source: PairSource, languages: Sequence[str]) -> Iterator[PairRow]:
-    """Yield the question-passage rows in the wanted languages; empty ones are skipped.
+def read_pairs(
+    path: Path,
+    source: PairSource,
+    languages: Sequence[str] | None,
+    counts: Counter[str] | None = None,
+) -> Iterator[PairRow]:
+    """Yield the question-passage rows of a source, of any form, in the wanted languages.
 
     The document of a row is: ``document_pattern`` on the id, else ``doc``, else the id before
     ``#``, else the title, else the passage itself.
 
+    Args:
+        path: File or directory; with form ``huggingface`` where a local copy would be.
+        source: Its form, and what is done to its texts.
+        languages: The wanted languages, where the source does not say them; all if ``None``.
+        counts: Gets the number of rows that were left out, by reason: questions nobody can
+            answer, and rows that ``drop_pattern`` left without text.
+
     Raises:
-        DataError: A line breaks the schema.
+        DataError: A row breaks the schema; has no language, an unknown one, or an empty question
+            or passage; or one id stands for two questions in one language.
     """
-    wanted = set(source.languages or languages)
+    counts = Counter() if counts is None else counts
+    wanted = source.languages or languages
     clean = _Cleaner(source)
-    for number, row in read_json_lines(path):
-        line = _Line(path, number, row)
-        language = source.language or line.text("lang")
-        if language not in wanted:
+    ids = IdRegister("id")
+    for place, raw in pair_rows(path, source, counts):
+        line = _Line(place, raw)
+        language = check_language(place, source.language or raw.get("lang"))
+        passage = line.text("passage")
+        row_id = line.id()
+        ids.add(place, f"{row_id} in {language}", line.text("question"))
+        if wanted is not None and language not in wanted:
             continue
-        passage, title = line.text("passage"), clean(line.optional_text("title"))
+        title = clean(line.optional_text("title"))
         question = clean(line.text("question"))
-        if row.get("generic_heading") is True:
+        if raw.get("generic_heading") is True:
             question = f"{title} {question}"
-        if not question or not passage.strip():
+        if not question or not clean(passage):
+            counts["emptied_by_drop_pattern"] += 1
             continue
-        row_id = line.text("id")
         document = _document_of(source, row_id, line.optional_text("doc"), title, collapse(passage))
-        yield PairRow(row_id, language, question, passage, line.offset(passage), document)
+        yield PairRow(
+            id=row_id,
+            language=language,
+            question=question,
+            passage=passage,
+            answer_start=line.offset(passage),
+            document=document,
+            negatives=line.texts("negatives")[: source.max_negatives],
+            title=title,
+        )
 
 
 def _texts(
@@ -208,7 +227,7 @@ def _texts(
             continue
         if not isinstance(value, str):
             problem = f"the text in {language!r} is {type(value).__name__}, not text"
-            raise DataError(line.path, line.number, problem)
+            raise line.place.error(problem)
         if text := clean(value):
             texts[language] = text
     return texts
@@ -223,8 +242,7 @@ def _words(
         value = members.get(INDONESIAN_KEY if language == INDONESIAN else language, [])
         listed = [value] if isinstance(value, str) else value
         if not isinstance(listed, list) or not all(isinstance(word, str) for word in listed):
-            problem = f"the words in {language!r} are not a list of texts"
-            raise DataError(line.path, line.number, problem)
+            raise line.place.error(f"the words in {language!r} are not a list of texts")
         if kept := [word for word in map(clean, listed) if word]:
             words[language] = kept
     return words
@@ -272,9 +290,10 @@ def read_parallel(
     """
     wanted = source.languages or tuple(languages)
     clean = _Cleaner(source)
-    for number, row in read_json_lines(path):
-        line = _Line(path, number, row)
-        row_id = line.text("id")
+    for place, row in parallel_rows(path, source):
+        line = _Line(place, row)
+        # Rows of tables are told apart by where they stand.
+        row_id = line.id() if row.get("id") is not None else str(place.line or place.inside)
         if isinstance(source, LexiconSource):
             variants = _lexicon_rows(line, source, wanted, clean)
         elif source.fields:

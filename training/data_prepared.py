@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ IntArray = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairTable:
-    """Question-passage entries, one language each; all arrays are (n_entries,), int32.
+    """Question-passage entries, one language each; arrays are (n_entries,), int32.
 
     Attributes:
         question: Text of the question.
@@ -57,6 +57,9 @@ class PairTable:
         group: Entries of one number have the same passage, or one is a translation of the other;
             they must never meet in a batch.
         source: Index into the sources of pairs.
+        negatives: (n_entries, k) int32, texts that do not answer the question though they look as
+            if they did; rows with fewer than k of them are filled with ``NO_TEXT``. k is 0 where
+            no source has any, and in directories written before there were negatives.
     """
 
     question: IntArray
@@ -65,6 +68,12 @@ class PairTable:
     shared: IntArray
     group: IntArray
     source: IntArray
+    negatives: IntArray = field(default_factory=lambda: np.empty((0, 0), np.int32))
+
+    def __post_init__(self) -> None:
+        if not self.negatives.size:
+            none = np.empty((len(self.question), 0), np.int32)
+            object.__setattr__(self, "negatives", none)
 
     def __len__(self) -> int:
         return len(self.question)
@@ -101,9 +110,11 @@ class TokenTable:
 
 
 def write_json(path: Path, document: object) -> None:
-    """Write JSON that people can read and diff."""
+    """Write JSON that people can read and diff; the file is complete or as it was before."""
     text = json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True)
-    path.write_text(text + "\n", encoding="utf-8")
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text + "\n", encoding="utf-8")
+    draft.replace(path)
 
 
 def write_json_lines(path: Path, rows: Iterable[object]) -> int:

@@ -1,30 +1,20 @@
-"""Retrieval sets: queries, passages and judgements, in the LAReQA form.
+"""Retrieval sets: judged queries over a pool of passages.
 
-A directory holds ``queries.jsonl``, ``passages.jsonl`` and ``qrels.tsv`` (each may be gzipped)::
-
-    queries.jsonl    {"id", "lang", "text", "xling_id"?}       xling_id: shared by translations
-    passages.jsonl   {"id", "lang", "text", "context_id"?}     context_id: the paragraph it is from
-    qrels.tsv        query_id, passage_id, grade               with a header
-
-A grade above 0 is relevant, 0 is not, and a negative grade says that nobody can tell: such a
-passage is neither a hit nor a miss for that query (``training/calibrate.py`` leaves it out).
+``training.readers`` reads them from files; ``assemble`` puts them together. A grade above 0 is
+relevant, 0 is not, and a negative grade says that nobody can tell: such a passage is neither a hit
+nor a miss for that query (``training/calibrate.py`` leaves it out).
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.languages import primary_language
-from training.data import read_json_lines
 from training.errors import DataError
 
 RowArray: TypeAlias = NDArray[np.int64]
@@ -104,20 +94,14 @@ class RetrievalSet:
         return np.array(codes, dtype=np.int64)
 
 
-def read_retrieval_set(directory: Path) -> RetrievalSet:
-    """Read a retrieval set from a directory.
+def read_retrieval_set(
+    path: Path, *, split: str | None = None, language: str | None = None
+) -> RetrievalSet:
+    """Read a retrieval set, whatever its form; see ``training.readers.recognise``."""
+    # Imported late: the readers are built on the types above.
+    from training.readers.recognise import read_retrieval_set as read
 
-    Raises:
-        DataError: A file is missing or malformed, an id occurs twice, a text is empty,
-            or a judgement names an unknown query or passage.
-    """
-    queries = [
-        SetQuery(*fields) for fields in _texts(_find(directory, "queries.jsonl"), "xling_id")
-    ]
-    passages = [
-        SetPassage(*fields) for fields in _texts(_find(directory, "passages.jsonl"), "context_id")
-    ]
-    return assemble(directory.name, queries, passages, read_qrels(_find(directory, "qrels.tsv")))
+    return read(path, split=split, language=language)
 
 
 def assemble(
@@ -129,7 +113,8 @@ def assemble(
     """Put queries, passages and judgements together; queries without judgements are left out.
 
     Raises:
-        DataError: As ``read_retrieval_set``.
+        DataError: An id occurs twice, a text is empty, a judgement names an unknown query or
+            passage, or there is none.
     """
     pool = tuple(sorted(passages, key=lambda passage: passage.id))
     asked = tuple(sorted(queries, key=lambda query: query.id))
@@ -151,30 +136,11 @@ def assemble(
     )
 
 
-def read_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """Read judgements from a tab-separated file with a header.
-
-    Raises:
-        DataError: A line does not hold query id, passage id and a whole number.
-    """
-    judgements: dict[str, dict[str, int]] = defaultdict(dict)
-    with _open_text(path) as file:
-        lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        next(lines, None)
-        for number, fields in enumerate(lines, start=2):
-            try:
-                query_id, passage_id, grade = fields
-                judgements[query_id][passage_id] = int(grade)
-            except ValueError as error:
-                problem = f"expected query id, passage id and whole number by tabs, not {fields}"
-                raise DataError(path, number, problem) from error
-    return dict(judgements)
-
-
 def _graded_rows(
     name: str, query: SetQuery, grades: Mapping[str, int], row_of: Mapping[str, int]
 ) -> tuple[RowArray, RowArray]:
-    missing = grades.keys() - row_of.keys()
+    # Not by set difference of keys, which would walk the whole pool for every query.
+    missing = [passage_id for passage_id in grades if passage_id not in row_of]
     if missing:
         problem = f"the judgements of query {query.id!r} name unknown passage {min(missing)!r}"
         raise DataError(Path(name), None, problem)
@@ -199,28 +165,3 @@ def _rows_by_id(name: str, kind: str, items: Sequence[_Item]) -> dict[str, int]:
             raise DataError(Path(name), None, f"{kind} {item.id!r} has no text")
         rows[item.id] = row
     return rows
-
-
-def _texts(path: Path, group_key: str) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (id, primary language, text, group) of every row; the id where there is no group."""
-    for number, row in read_json_lines(path):
-        fields = [row.get(key) for key in ("id", "lang", "text")]
-        group = row.get(group_key, row.get("id"))
-        texts = [value for value in (*fields, group) if isinstance(value, str)]
-        if len(texts) != 4:
-            raise DataError(path, number, f"id, lang, text and {group_key} must be texts")
-        row_id, language, text, group_id = texts
-        yield row_id, primary_language(language), text, group_id
-
-
-def _find(directory: Path, name: str) -> Path:
-    for candidate in (directory / name, directory / f"{name}.gz"):
-        if candidate.is_file():
-            return candidate
-    raise DataError(directory, None, f"is not a retrieval set: it has no {name} (or {name}.gz)")
-
-
-def _open_text(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")

@@ -1,5 +1,6 @@
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,18 @@ def test_a_gzip_file_reads_the_same(tmp_path):
     [
         ({"question": None}, "member 'question' is missing"),
         ({"question": 3}, "member 'question' is int, not text"),
-        ({"lang": None}, "member 'lang' is missing"),
+        ({"question": " "}, "member 'question' is empty"),
+        ({"passage": "\n"}, "member 'passage' is empty"),
+        ({"lang": None}, "member 'lang' is missing: the row has no language"),
+        ({"lang": "xx"}, "'xx' is an unknown language code"),
+        ({"lang": "english"}, "'english' is an unknown language code"),
+        ({"id": None}, "member 'id' is missing"),
+        ({"question": "Whose?"}, "'a in en' occurs twice with different texts"),
         ({"answer_start": 11}, "answer_start is 11; the passage has 11 characters"),
         ({"answer_start": "7"}, "answer_start is '7'"),
+        ({"negatives": "no list"}, "member 'negatives' must be a list of texts"),
+        ({"negatives": ["It was Bob.", 3]}, "member 'negatives' must be a list of texts"),
+        ({"negatives": ["It was Bob.", " "]}, "member 'negatives' has an empty text"),
     ],
 )
 def test_a_row_that_breaks_the_schema_is_named_by_file_and_line(tmp_path, change, problem):
@@ -88,6 +98,11 @@ def test_a_file_cut_off_in_the_middle_is_an_error(tmp_path):
         list(read_json_lines(path))
 
 
+def test_a_pair_can_carry_negatives(tmp_path):
+    rows = pairs_of(tmp_path, [PAIR, {**PAIR, "negatives": ["It was Bob.", "It was not."]}])
+    assert [row.negatives for row in rows] == [(), ("It was Bob.", "It was not.")]
+
+
 def test_rows_of_other_languages_are_left_out(tmp_path):
     rows = [PAIR, {**PAIR, "lang": "fi"}, {**PAIR, "lang": "de"}]
     assert [row.language for row in pairs_of(tmp_path, rows)] == ["en", "de"]
@@ -99,8 +114,18 @@ def test_a_source_can_state_the_language_of_its_rows(tmp_path):
     assert row.language == "zh"
 
 
-def test_rows_without_text_are_skipped(tmp_path):
-    assert pairs_of(tmp_path, [{**PAIR, "question": " "}, {**PAIR, "passage": "\n"}]) == []
+def test_a_row_that_the_drop_pattern_leaves_empty_is_counted_and_left_out(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    write_lines(path, [PAIR, {**PAIR, "id": "b", "passage": "[[x]]"}])
+    counts: Counter[str] = Counter()
+    rows = read_pairs(path, pair_source(drop_pattern=r"\[\[.*?\]\]"), LANGUAGES, counts)
+    assert [row.id for row in rows] == ["a"]
+    assert counts == {"emptied_by_drop_pattern": 1}
+
+
+def test_one_question_can_have_several_passages(tmp_path):
+    rows = pairs_of(tmp_path, [PAIR, {**PAIR, "passage": "The one was Ada."}])
+    assert [row.id for row in rows] == ["a", "a"]
 
 
 def test_a_generic_heading_is_read_with_its_title(tmp_path):

@@ -1,9 +1,6 @@
-import json
-
-import numpy as np
 import pytest
 
-from tests.training.sets import parallel_set, write_set
+from tests.training.sets import parallel_set
 from training.data import PairRow
 from training.errors import DataError
 from training.question_set import QuestionSource, question_set
@@ -13,21 +10,9 @@ from training.retrieval_set import (
     SetPassage,
     SetQuery,
     assemble,
-    read_qrels,
-    read_retrieval_set,
 )
 
 pytestmark = pytest.mark.training
-
-
-def test_a_set_that_was_written_is_read_back(tmp_path):
-    written = parallel_set()
-    read = read_retrieval_set(write_set(tmp_path / "small", written))
-    assert read.name == "small"
-    assert read.queries == written.queries
-    assert read.passages == written.passages
-    for one, other in zip(read.relevant, written.relevant, strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_passages_are_ordered_by_id_so_that_rows_break_ties():
@@ -76,28 +61,6 @@ def test_an_id_that_occurs_twice_is_refused():
     twice = [SetPassage("p", "en", "a", "d"), SetPassage("p", "de", "b", "d")]
     with pytest.raises(DataError, match="'p' occurs twice"):
         assemble("set", [SetQuery("q", "en", "a", "q")], twice, {"q": {"p": 1}})
-
-
-def test_a_broken_qrels_line_is_named_by_its_number(tmp_path):
-    path = tmp_path / "qrels.tsv"
-    path.write_text("query_id\tpassage_id\tgrade\nq\tp\t1\nq\tp2\thigh\n", encoding="utf-8")
-    with pytest.raises(DataError, match="line 3"):
-        read_qrels(path)
-
-
-def test_a_row_without_language_is_named_by_its_number(tmp_path):
-    directory = write_set(tmp_path / "set", parallel_set())
-    (directory / "queries.jsonl.gz").unlink()
-    (directory / "queries.jsonl").write_text(
-        json.dumps({"id": "q0.de", "text": "a"}) + "\n", encoding="utf-8"
-    )
-    with pytest.raises(DataError, match=r"queries.jsonl, line 1"):
-        read_retrieval_set(directory)
-
-
-def test_a_directory_that_is_no_set_says_what_is_missing(tmp_path):
-    with pytest.raises(DataError, match=r"queries\.jsonl"):
-        read_retrieval_set(tmp_path)
 
 
 FIRST = "The first sentence is about the house of the king."
