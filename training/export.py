@@ -3,10 +3,11 @@
 ::
 
     export/
-      encoder/                   sentence-transformers layout: weights, tokenizer.json
+      encoder/                   sentence-transformers layout: weights, tokenizer.json; with
+                                 int8 weights after ``unpack`` only
       encoder/model.onnx         float32 arithmetic; a static encoder's graph shares the table
                                  of model.safetensors
-      encoder/model_int8.onnx    int8 weights
+      encoder/model_int8.onnx    int8 weights; shares it too where the stored weights are int8
       encoder_spec.json          the contract, see app.core.encoder_spec
       provenance.json            the run's
       export.json                what was written, and the parity that was measured
@@ -35,6 +36,7 @@ from training.config import RunConfig, TransformerModel
 from training.data_prepared import write_directory, write_json
 from training.encoder import load_encoder, quiet_loading, static_module
 from training.errors import RunError
+from training.int8_table import WEIGHTS_FILE, read_table, write_table
 from training.onnx_encoder import ONNX_FILES, SPEC_FILE
 from training.onnx_graph import (
     quantize_weights,
@@ -55,8 +57,8 @@ class ExportOptions:
     """What is written.
 
     Attributes:
-        weights: Number format of the stored weights.
-        arithmetic: Graphs to write.
+        weights: Number format of the stored weights; int8 for static encoders only.
+        arithmetic: Graphs to write; with int8 weights the int8 graph is the only one.
     """
 
     weights: Weights = "float32"
@@ -124,7 +126,13 @@ class Exporter:
         self._options = options
         self._texts = texts
         self._int8_method = "weights"
+        self._arithmetic = ("int8",) if options.weights == "int8" else options.arithmetic
         self.parity: Parity = {}
+        if options.weights == "int8" and isinstance(config.model, TransformerModel):
+            raise RunError(
+                "int8 weights are for static encoders; a transformer's int8 graph is written "
+                "beside its weights: --weights float32 or float16, --arithmetic int8."
+            )
 
     def write(self, directory: Path) -> None:
         """Write the export into ``directory``.
@@ -142,7 +150,7 @@ class Exporter:
         shutil.copy2(self._run / PROVENANCE, directory / PROVENANCE)
         self._write_graphs(target)
         check = self._parity_check(target, spec)
-        self.parity = {a: check(target / _GRAPHS[a]) for a in self._options.arithmetic}
+        self.parity = {a: check(target / _GRAPHS[a]) for a in self._arithmetic}
         if self._quantized_too_far():
             self._quantize_weights_only(target)
             self.parity["int8"] = check(target / _GRAPHS["int8"])
@@ -165,13 +173,21 @@ class Exporter:
             path.chmod(0o755 if path.is_dir() else 0o644)
 
     def _parity_check(self, target: Path, spec: EncoderSpec) -> ParityCheck:
+        """Return the check against the stored weights, or, where those are int8, the trained ones.
+
+        Rounding to float16 is part of the encoder; what rounding to int8 costs is measured.
+        """
         texts = [*spec.as_queries(self._texts[0::2]), *spec.as_passages(self._texts[1::2])]
-        return ParityCheck(load_encoder(target), target / "tokenizer.json", texts)
+        reference = self._run / ENCODER if self._options.weights == "int8" else target
+        return ParityCheck(load_encoder(reference), target / "tokenizer.json", texts)
 
     def _save(self, encoder: SentenceTransformer, target: Path) -> None:
         """Save the encoder in the asked number format, with a tokenizer that never pads."""
         stored = encoder.half() if self._options.weights == "float16" else encoder.float()
         stored.save_pretrained(str(target), create_model_card=False)
+        if self._options.weights == "int8":
+            table = static_module(encoder).embedding.weight.detach().numpy()
+            write_table(target / WEIGHTS_FILE, table)
         path = target / "tokenizer.json"
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_padding()
@@ -180,6 +196,11 @@ class Exporter:
 
     def _write_graphs(self, target: Path) -> None:
         """Write the graphs from the stored weights, so that rounding them changes both sides."""
+        if self._options.weights == "int8":
+            graph = static_graph(read_table(target / WEIGHTS_FILE), scales=True, half=False)
+            share_table(graph, target / WEIGHTS_FILE)
+            onnx.save(graph, str(target / _GRAPHS["int8"]))
+            return
         stored = load_encoder(target)
         if isinstance(self._config.model, TransformerModel):
             self._write_transformer(stored, target)
@@ -187,10 +208,10 @@ class Exporter:
         weight = static_module(stored).embedding.weight.detach()
         table = weight.float().numpy()
         half = self._options.weights == "float16"
-        for arithmetic in self._options.arithmetic:
+        for arithmetic in self._arithmetic:
             graph = static_graph(table, scales=arithmetic == "int8", half=half)
             if arithmetic == "float32":
-                share_table(graph, target / "model.safetensors")
+                share_table(graph, target / WEIGHTS_FILE)
             onnx.save(graph, str(target / _GRAPHS[arithmetic]))
 
     def _write_transformer(self, stored: SentenceTransformer, folder: Path) -> None:

@@ -22,24 +22,12 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 
+from training.int8_table import ROWS, SCALES, quantize_rows
+
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "sentence_embedding"
 OPSET = 17
 _SMALLEST_NORM = 1e-12
-
-
-def quantize_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return (int8 rows, one float scale per row) with ``rows * scale`` nearest to the table.
-
-    Symmetric: zero stays zero. The largest error of an element is half its row's scale.
-
-    Args:
-        table: (n_rows, dim).
-    """
-    largest = np.abs(table).max(axis=1)
-    scales = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
-    rows = np.clip(np.rint(table / scales[:, None]), -127, 127).astype(np.int8)
-    return rows, scales
 
 
 def quantize_weights(model: onnx.ModelProto) -> None:
@@ -140,21 +128,35 @@ def share_table(model: onnx.ModelProto, weights: Path) -> None:
 
     Args:
         model: A graph of ``static_graph``; changed.
-        weights: A safetensors file whose only tensor is the same table in the same format.
+        weights: A safetensors file with the same table in the same format: its only tensor, or
+            the two of ``training.int8_table``.
     """
-    (table,) = (tensor for tensor in model.graph.initializer if tensor.name == "table")
     with weights.open("rb") as file:
         # Format: length of the header (8 bytes, little-endian), header (JSON), tensors.
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
-    ((_, tensor),) = ((name, facts) for name, facts in header.items() if name != "__metadata__")
-    start, end = tensor["data_offsets"]
-    assert end - start == len(table.raw_data), "the file holds this table"
-    table.ClearField("raw_data")
-    table.data_location = TensorProto.EXTERNAL
-    place = {"location": weights.name, "offset": 8 + length + start, "length": end - start}
+    header.pop("__metadata__", None)
+    for tensor in model.graph.initializer:
+        if tensor.name in _TABLE:
+            facts = header[_TABLE[tensor.name]] if len(header) > 1 else next(iter(header.values()))
+            _refer(tensor, weights.name, 8 + length, facts["data_offsets"])
+
+
+_TABLE = {"table": ROWS, "scales": SCALES}
+"""Tensors of a static graph that hold its weights, and what they are called in an int8 file."""
+
+
+def _refer(
+    tensor: onnx.TensorProto, location: str, start_of_tensors: int, span: tuple[int, int]
+) -> None:
+    """Replace the bytes of a tensor by their place in a file."""
+    start, end = span
+    assert end - start == len(tensor.raw_data), "the file holds this tensor"
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    place = {"location": location, "offset": start_of_tensors + start, "length": end - start}
     for key, value in place.items():
-        table.external_data.add(key=key, value=str(value))
+        tensor.external_data.add(key=key, value=str(value))
 
 
 class _Served(nn.Module):

@@ -16,7 +16,7 @@ from app.core.bundle import Arithmetic
 from training.errors import ParityError
 from training.onnx_graph import INPUTS, OUTPUT
 
-Weights: TypeAlias = Literal["float32", "float16"]
+Weights: TypeAlias = Literal["float32", "float16", "int8"]
 Parity: TypeAlias = dict[Arithmetic, dict[str, float]]
 VectorArray = NDArray[np.float32]
 

@@ -16,6 +16,8 @@ from training.config import parse_config
 from training.data_prepared import open_prepared
 from training.errors import ParityError, PreparedDataError, RunError
 from training.export import ExportOptions, export
+from training.int8_table import unpack
+from training.onnx_encoder import ExportedEncoder
 from training.onnx_graph import static_graph
 from training.prepare import prepare
 from training.train import TrainOptions, train
@@ -151,6 +153,37 @@ def test_the_graph_reads_the_table_that_the_weights_file_holds(exported):
     assert sizes["encoder/model.safetensors"] > 300 * 16
 
 
+@pytest.fixture(scope="module")
+def int8_weights(static_run, texts):
+    target = static_run.parent / "int8"
+    export(static_run, target, texts, ExportOptions(weights="int8"))
+    return target
+
+
+def test_int8_weights_are_stored_once_and_read_by_the_only_graph(int8_weights):
+    report = report_of(int8_weights)
+    assert list(report["parity"]) == ["int8"]
+    assert report["parity"]["int8"]["mean_cosine"] > 0.995
+    assert not (int8_weights / "encoder/model.onnx").exists()
+    assert report["bytes"]["encoder/model_int8.onnx"] < 3000
+    assert spec_of(int8_weights).dtype == "int8"
+
+
+def test_an_unpacked_int8_encoder_loads_in_sentence_transformers_and_agrees(
+    int8_weights, texts, tmp_path
+):
+    unpack(int8_weights / "encoder", tmp_path / "out")
+    loaded = SentenceTransformer(str(tmp_path / "out"), local_files_only=True)
+    served = ExportedEncoder(int8_weights).encode_passages(texts)
+    np.testing.assert_allclose(loaded.encode(texts), served, atol=1e-5)
+
+
+def test_an_encoder_with_float_weights_needs_no_unpacking(exported, tmp_path):
+    with pytest.raises(RunError, match="sentence-transformers layout already"):
+        unpack(exported / "encoder", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_that_is_not_finished_is_refused(texts, tmp_path):
     with pytest.raises(RunError, match="no finished run"):
         export(tmp_path, tmp_path / "out", texts, ExportOptions())
@@ -219,6 +252,12 @@ def test_int8_falls_back_to_float_activations_where_they_lose_too_much(
         for name in ("both", "weights")
     ]
     assert ["MatMulInteger" in kind for kind in kinds] == [True, False]
+
+
+def test_int8_weights_of_a_transformer_are_refused(transformer_run, tmp_path):
+    run, texts = transformer_run
+    with pytest.raises(RunError, match="for static encoders"):
+        export(run, tmp_path / "out", texts, ExportOptions(weights="int8"))
 
 
 def test_a_transformer_exports_in_half_precision_too(transformer_run, tmp_path):
