@@ -51,7 +51,7 @@ def pair_dataset(
     """Return the rows that hybrid batches are drawn from: monolingual first, then cross-lingual.
 
     Columns: ``question`` and ``passage`` (numbers of texts), ``query_language``,
-    ``passage_language``, ``group``, ``weight``.
+    ``passage_language``, ``group``, ``source``, ``weight``; and ``entry``, that of the passage.
 
     Args:
         table: The entries.
@@ -75,6 +75,8 @@ def pair_dataset(
             "query_language": table.language[questions],
             "passage_language": table.language[passages],
             "group": table.group[questions],
+            "entry": passages,
+            "source": table.source[questions],
             "weight": np.asarray(weights, dtype=np.float32)[table.source[questions]],
         }
     )

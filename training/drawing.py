@@ -17,11 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import RunError
-
-IntArray = NDArray[np.int32]
-RowArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-Generator = np.random.Generator
+from training.pools import BatchInMaking, FloatArray, GroupPool, IntArray, RowArray, set_weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +29,7 @@ class PairRows:
         query_language: int32.
         passage_language: int32.
         group: int32, the passage group.
+        source: int32, the set that the row is from.
         weight: float64, how often the row's group is drawn relative to a weight of 1.
     """
 
@@ -40,6 +37,7 @@ class PairRows:
     query_language: IntArray
     passage_language: IntArray
     group: IntArray
+    source: IntArray
     weight: FloatArray
 
     def __len__(self) -> int:
@@ -51,102 +49,6 @@ class PairRows:
         return np.equal(self.query_language, self.passage_language)
 
 
-class _Batch:
-    """A batch in the making: refuses a row that shares a key with a member."""
-
-    def __init__(self, keys: Sequence[IntArray]) -> None:
-        self.rows: list[int] = []
-        self._keys = keys
-        self._seen: list[set[int]] = [set() for _ in keys]
-
-    def add(self, row: int) -> bool:
-        """Add a row, or return False and leave the batch as it is."""
-        values = [int(key[row]) for key in self._keys]
-        if any(value in seen for value, seen in zip(values, self._seen, strict=True)):
-            return False
-        for value, seen in zip(values, self._seen, strict=True):
-            seen.add(value)
-        self.rows.append(row)
-        return True
-
-
-class _Pool:
-    """Rows that are drawn cycle after cycle; every group comes once a cycle, with one of its rows.
-
-    Drawing by group and not by row keeps a passage with twenty questions, or a text with two
-    hundred language pairs, from being seen more often than others.
-
-    Args:
-        rows: (n,) the rows.
-        group: (n,) their groups.
-        weight: (n,) how often a group is drawn; 1.5 is once a cycle, and twice in every other.
-        preference: (n,) relative probability of a row within its group; where it is ``None`` the
-            rows of a group take turns.
-        rng: Source of randomness; the pool draws from it on every refill.
-    """
-
-    def __init__(
-        self,
-        rows: RowArray,
-        group: IntArray,
-        weight: FloatArray,
-        preference: FloatArray | None,
-        rng: Generator,
-    ) -> None:
-        shuffled = rng.permutation(len(rows))
-        order = shuffled[np.argsort(group[shuffled], kind="stable")]
-        self._rows: RowArray = rows[order]
-        _, self._starts, self._sizes = np.unique(
-            group[order], return_index=True, return_counts=True
-        )
-        self._weight = weight[order][self._starts]
-        preferences = np.ones(len(rows)) if preference is None else preference[order]
-        self._takes_turns = preference is None
-        self._cumulative = np.concatenate([[0.0], np.cumsum(preferences)])
-        self._rng = rng
-        self._cycle = 0
-        self._queue: list[int] = []
-
-    @property
-    def n_groups(self) -> int:
-        """Number of groups."""
-        return len(self._starts)
-
-    def fill(self, batch: _Batch, size: int) -> None:
-        """Add rows until the batch has ``size`` members, or every group has been offered once."""
-        refills = 0
-        refused: list[int] = []
-        queue = self._queue
-        position = 0
-        while len(batch.rows) < size:
-            if position == len(queue):
-                if refills == 1:
-                    break
-                # What this batch refused waits for its group's turn in the new cycle.
-                queue, position, refused, refills = self._new_cycle(), 0, [], refills + 1
-                continue
-            if not batch.add(queue[position]):
-                refused.append(queue[position])
-            position += 1
-        self._queue = refused + queue[position:] if len(batch.rows) == size else []
-
-    def _new_cycle(self) -> list[int]:
-        copies = np.floor(self._weight + self._rng.random(self.n_groups)).astype(np.int64)
-        groups = self._rng.permutation(np.repeat(np.arange(self.n_groups), copies))
-        self._cycle += 1
-        return [int(row) for row in self._rows[self._pick(groups)]]
-
-    def _pick(self, groups: RowArray) -> RowArray:
-        starts, sizes = self._starts[groups], self._sizes[groups]
-        if self._takes_turns:
-            return np.add(starts, self._cycle % sizes)
-        low, high = self._cumulative[starts], self._cumulative[starts + sizes]
-        drawn = low + self._rng.random(len(groups)) * (high - low)
-        chosen = np.searchsorted(self._cumulative, drawn, side="right") - 1
-        picked: RowArray = np.clip(chosen, starts, starts + sizes - 1)
-        return picked
-
-
 @dataclass(frozen=True, slots=True)
 class HybridSettings:
     """How hybrid batches are drawn.
@@ -154,16 +56,19 @@ class HybridSettings:
     Attributes:
         alpha: Probability that a batch (``homogeneous``) or a member (``mixed``) is monolingual.
         kind: See ``HybridStage.batches``.
-        language_exponent: Monolingual batches are in language l with probability proportional to
-            weight_l * n_groups_l ** exponent.
+        language_exponent: Monolingual batches, or the monolingual members of a mixed batch, are
+            in language l with probability proportional to weight_l * n_groups_l ** exponent.
         language_weights: weight_l by language number; 1 where a language is missing. In a
             cross-lingual pair the weights of both languages multiply.
+        set_exponent: Among the rows of a language, and among the cross-lingual ones, sets are
+            drawn as ``set_weights`` says.
     """
 
     alpha: float
     kind: Literal["homogeneous", "mixed"] = "homogeneous"
     language_exponent: float = 0.5
     language_weights: Mapping[int, float] = field(default_factory=dict)
+    set_exponent: float = 1.0
 
 
 class HybridDraw:
@@ -209,8 +114,8 @@ class HybridDraw:
             if rows := draw().rows:
                 yield rows
 
-    def _homogeneous(self) -> _Batch:
-        batch = _Batch(self._keys)
+    def _homogeneous(self) -> BatchInMaking:
+        batch = BatchInMaking(self._keys)
         if self._rng.random() < self._settings.alpha:
             number = int(self._rng.choice(len(self._languages), p=self._language_shares))
             self._mono[self._languages[number]].fill(batch, self._batch_size)
@@ -218,8 +123,8 @@ class HybridDraw:
             self._cross_lingual.fill(batch, self._batch_size)
         return batch
 
-    def _mixed(self) -> _Batch:
-        batch = _Batch(self._keys)
+    def _mixed(self) -> BatchInMaking:
+        batch = BatchInMaking(self._keys)
         n_mono = int(self._rng.binomial(self._batch_size, self._settings.alpha))
         if n_mono:
             counts = self._rng.multinomial(n_mono, self._language_shares).tolist()
@@ -232,18 +137,24 @@ class HybridDraw:
         return batch
 
     @property
-    def _cross_lingual(self) -> _Pool:
+    def _cross_lingual(self) -> GroupPool:
         assert self._cross is not None, "alpha < 1 without cross-lingual rows is refused above"
         return self._cross
 
-    def _monolingual_pools(self, rows: PairRows) -> dict[int, _Pool]:
+    def _monolingual_pools(self, rows: PairRows) -> dict[int, GroupPool]:
         pools = {}
         for language in np.unique(rows.query_language[rows.is_monolingual]).tolist():
             mine = np.flatnonzero(rows.is_monolingual & (rows.query_language == language))
-            pools[language] = _Pool(mine, rows.group[mine], rows.weight[mine], None, self._rng)
+            pools[language] = self._pool(rows, mine, None)
         return pools
 
-    def _cross_pool(self, rows: PairRows) -> _Pool | None:
+    def _pool(self, rows: PairRows, mine: RowArray, preference: FloatArray | None) -> GroupPool:
+        group = rows.group[mine]
+        exponent = self._settings.set_exponent
+        weight = set_weights(rows.weight[mine], rows.source[mine], group, exponent)
+        return GroupPool(mine, group, weight, preference, self._rng)
+
+    def _cross_pool(self, rows: PairRows) -> GroupPool | None:
         mine = np.flatnonzero(~rows.is_monolingual)
         if not len(mine):
             return None
@@ -251,8 +162,7 @@ class HybridDraw:
         numbers = range(int(max(query.max(), passage.max())) + 1)
         weights = self._settings.language_weights
         weight_of = np.array([weights.get(language, 1.0) for language in numbers])
-        preference = weight_of[query] * weight_of[passage]
-        return _Pool(mine, rows.group[mine], rows.weight[mine], preference, self._rng)
+        return self._pool(rows, mine, weight_of[query] * weight_of[passage])
 
     def _refuse_impossible(self) -> None:
         alpha = self._settings.alpha
@@ -274,19 +184,22 @@ class AlignDraw:
         shares: Relative share of a source, by number; rows of sources with share 0 or without
             one are left out.
         batch_size: Longest batch.
+        set_exponent: A source is drawn with probability proportional to its share times
+            n_groups ** exponent: 0 by its share alone, whatever its size.
         seed: Anything ``numpy.random.default_rng`` takes.
 
     Raises:
         RunError: There is nothing to draw from.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is drawn from, and how
         self,
         source: IntArray,
         group: IntArray,
         *,
         shares: Mapping[int, float],
         batch_size: int,
+        set_exponent: float = 0.0,
         seed: int | Sequence[int] = 0,
     ) -> None:
         self._rng = np.random.default_rng(seed)
@@ -299,15 +212,16 @@ class AlignDraw:
         self._pools = []
         for number in kept:
             rows = np.flatnonzero(source == number)
-            pool = _Pool(rows, group[rows], np.ones(len(rows)), None, self._rng)
+            pool = GroupPool(rows, group[rows], np.ones(len(rows)), None, self._rng)
             self._pools.append(pool)
-        parts = np.array([shares[number] for number in kept])
+        sizes = np.array([pool.n_groups for pool in self._pools], dtype=np.float64)
+        parts = np.array([shares[number] for number in kept]) * sizes**set_exponent
         self._shares = parts / parts.sum()
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield lists of row numbers, for ever."""
         while True:
-            batch = _Batch(self._keys)
+            batch = BatchInMaking(self._keys)
             counts = self._rng.multinomial(self._batch_size, self._shares)
             for pool, count in zip(self._pools, counts.tolist(), strict=True):
                 pool.fill(batch, len(batch.rows) + count)
