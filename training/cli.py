@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from training import cli_evaluation
+from training import cli_data, cli_evaluation, cli_study
 from training.console import EXIT_CODES, bars, friendly_errors
 
 cli = typer.Typer(
@@ -31,6 +31,9 @@ PreparedDirectory = Annotated[
     Path, typer.Option("--prepared", metavar="DIR", help="What 'prepare' wrote.")
 ]
 OutDirectory = Annotated[Path, typer.Option("--out", metavar="DIR", help="Directory to create.")]
+DataRoot = Annotated[
+    Path, typer.Option("--data-root", metavar="DIR", help="What the paths in CONFIG start from.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 
@@ -41,10 +44,7 @@ def prepare(
     config: ConfigFile,
     *,
     out: OutDirectory,
-    data_root: Annotated[
-        Path,
-        typer.Option("--data-root", metavar="DIR", help="What the paths in CONFIG start from."),
-    ] = Path(),
+    data_root: DataRoot = Path(),
     force: Force = False,
 ) -> None:
     """Read, check, split and tokenise the data of a run."""
@@ -68,6 +68,18 @@ def train(  # noqa: PLR0913 - the options of the command
         bool, typer.Option("--resume", help="Go on with the run that was interrupted.")
     ] = False,
     force: Force = False,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            metavar="PATH_OR_ID",
+            help="Backbone to train instead of [model] base: a directory or a hub id.",
+        ),
+    ] = None,
+    data_root: DataRoot = Path(),
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also log for TensorBoard, in OUT/tensorboard.")
+    ] = False,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -82,18 +94,22 @@ def train(  # noqa: PLR0913 - the options of the command
 ) -> None:
     """Train an encoder. Ctrl-C stops after the current step; --resume goes on."""
     with friendly_errors():
-        from training.config import load_config
+        from training.config import load_config, with_base
         from training.data_prepared import open_prepared
         from training.train import TrainOptions
         from training.train import train as run
 
         options = TrainOptions(
             cache=cache or Path.home() / ".cache" / "isoglot" / "teacher",
+            data_root=data_root,
             threads=threads,
             resume=resume,
             force=force,
+            tensorboard=tensorboard,
         )
         loaded = load_config(config)
+        if base is not None:
+            loaded = with_base(loaded, base)
         with bars() as progress:
             encoder = run(loaded, open_prepared(prepared), out, options, progress=progress)
         typer.echo(f"The trained encoder is in {encoder}.")
@@ -110,8 +126,10 @@ def export(  # noqa: PLR0913 - the options of the command
     prepared: PreparedDirectory,
     out: OutDirectory,
     weights: Annotated[
-        Literal["float32", "float16"],
-        typer.Option("--weights", help="Number format of the stored weights."),
+        Literal["float32", "float16", "int8"],
+        typer.Option(
+            "--weights", help="Number format of the stored weights; int8 for static encoders only."
+        ),
     ] = "float32",
     arithmetic: Annotated[
         Literal["both", "float32", "int8"],
@@ -138,7 +156,30 @@ def export(  # noqa: PLR0913 - the options of the command
         typer.echo(f"The export is in {out}.")
 
 
+@cli.command(
+    epilog="Example: isoglot-train unpack bundles/starter --out encoder",
+)
+def unpack(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="A bundle or an export.", show_default=False),
+    ],
+    *,
+    out: OutDirectory,
+    force: Force = False,
+) -> None:
+    """Write an encoder with int8 weights in the layout that sentence-transformers loads."""
+    with friendly_errors():
+        from app.core.bundle import ENCODER_DIRECTORY
+        from training.int8_table import unpack as write
+
+        write(source / ENCODER_DIRECTORY, out, force=force)
+        typer.echo(f"SentenceTransformer({str(out)!r}) loads it.")
+
+
+cli_data.register(cli)
 cli_evaluation.register(cli)
+cli_study.register(cli)
 
 
 def main() -> None:

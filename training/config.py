@@ -25,6 +25,7 @@ from training.config_data import (
     Table,
     VocabularyConfig,
 )
+from training.config_development import EarlyStopping
 from training.config_stage import AlignLoss, AlignMix, AlignStage, HybridStage, Stage
 from training.errors import ConfigError
 
@@ -34,8 +35,10 @@ __all__ = [
     "AlignStage",
     "Count",
     "DataConfig",
+    "EarlyStopping",
     "HybridStage",
     "LexiconSource",
+    "LoraConfig",
     "NonNegative",
     "PairSource",
     "ParallelSource",
@@ -50,6 +53,7 @@ __all__ = [
     "VocabularyConfig",
     "load_config",
     "parse_config",
+    "with_base",
 ]
 
 
@@ -61,6 +65,8 @@ class StaticModel(Table):
         max_length: Number of subwords that are read of a text.
         init_std: Standard deviation of the normal draw that fills the table.
         dropout: Probability that a subword of a training text is left out.
+        start_from: Directory of a trained static encoder to start from, in place of a random
+            table; its dimensions must be the same, its vocabulary may be another.
     """
 
     kind: Literal["static"]
@@ -68,6 +74,27 @@ class StaticModel(Table):
     max_length: Count = 512
     init_std: Positive = 0.1
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    start_from: str | None = None
+
+
+class LoraConfig(Table):
+    """Low-rank adapters: the backbone is frozen, and their product is added to some of its weights.
+
+    They are merged into the backbone at the end of every stage, so that what a stage leaves is an
+    encoder like any other. Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685.
+
+    Attributes:
+        rank: Inner dimension of an adapter.
+        alpha: The product is multiplied by ``alpha / rank``.
+        dropout: Probability that an input of an adapter is left out.
+        target_modules: Ends of the names of the layers that get one; empty leaves it to peft, which
+            knows the usual backbones.
+    """
+
+    rank: Count = 16
+    alpha: Positive = 32.0
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    target_modules: tuple[str, ...] = ()
 
 
 class TransformerModel(Table):
@@ -82,6 +109,7 @@ class TransformerModel(Table):
         query_prefix: Put before every query.
         passage_prefix: Put before every passage.
         gradient_checkpointing: Recompute activations in the backward pass, to save memory.
+        lora: Train low-rank adapters instead of the backbone itself.
     """
 
     kind: Literal["transformer"]
@@ -92,6 +120,7 @@ class TransformerModel(Table):
     query_prefix: str = ""
     passage_prefix: str = ""
     gradient_checkpointing: bool = False
+    lora: LoraConfig | None = None
 
 
 class TeacherConfig(Table):
@@ -157,6 +186,12 @@ class RunConfig(Table):
             raise ValueError("optimizer 'sparse_adam' works for models of kind 'static' only")
         return self
 
+    @model_validator(mode="after")
+    def _options_fit_the_model(self) -> RunConfig:
+        if self.model.kind != "static" and any(a.partial_dropout for a in self.align_losses):
+            raise ValueError("partial_dropout works for models of kind 'static' only")
+        return self
+
     @property
     def align_losses(self) -> tuple[AlignLoss, ...]:
         """Everything that any stage asks of parallel rows."""
@@ -209,3 +244,22 @@ def load_config(path: Path) -> RunConfig:
     except OSError as exc:
         raise ConfigError(f"Cannot read the configuration {path}: {exc.strerror}") from exc
     return parse_config(text, origin=str(path))
+
+
+def with_base(config: RunConfig, base: str) -> RunConfig:
+    """Return the run with another backbone; a revision goes with the backbone it was given for.
+
+    Args:
+        config: The run.
+        base: Hub id or local directory.
+
+    Raises:
+        ConfigError: The run trains no backbone.
+    """
+    if not isinstance(config.model, TransformerModel):
+        raise ConfigError(
+            f"--base replaces [model] base, but the model is of kind {config.model.kind!r}, which "
+            "has none. Take a configuration with [model] kind = 'transformer'."
+        )
+    model = config.model.model_copy(update={"base": base, "base_revision": None})
+    return config.model_copy(update={"model": model})

@@ -7,6 +7,7 @@ once; transformers tokenise as they go.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -28,18 +29,32 @@ from training.vocabulary import UNKNOWN_ID
 
 Side: TypeAlias = Literal["query", "passage"]
 Features: TypeAlias = dict[str, Tensor]
+FloatArray: TypeAlias = NDArray[np.float64]
+EVERYTHING = slice(None)
 
 
 class TextReader(Protocol):
     """Makes the features that an encoder reads."""
 
-    def __call__(self, texts: IntArray, side: Side, rng: np.random.Generator) -> Features:
+    def __call__(
+        self,
+        texts: IntArray,
+        side: Side,
+        rng: np.random.Generator,
+        *,
+        part: slice = EVERYTHING,
+        dropout: FloatArray | None = None,
+    ) -> Features:
         """Return the features of numbered texts.
 
         Args:
             texts: (batch,) numbers of texts.
             side: Decides the prefix.
-            rng: Source of randomness, for dropout of subwords.
+            rng: Source of randomness, for dropout of subwords. It is drawn from for all texts, so
+                that the parts of a batch together are read as the whole would be.
+            part: Positions of the texts to read, start and stop given.
+            dropout: (batch,) probability that a subword of the text is left out; the reader's own
+                where it is ``None``.
         """
         ...
 
@@ -111,14 +126,44 @@ def build_transformer(model: TransformerModel) -> SentenceTransformer:
             f"The backbone {model.base!r} cannot be loaded: {exc}. Give a local directory in "
             "[model] base, or a hub id where a model hub can be reached."
         ) from exc
-    if model.gradient_checkpointing:
-        backbone.auto_model.gradient_checkpointing_enable()
     pooling = Pooling(backbone.get_embedding_dimension(), pooling_mode=model.pooling)
-    return SentenceTransformer(
+    encoder = SentenceTransformer(
         modules=[backbone, pooling, Normalize()],
         prompts={"query": model.query_prefix, "document": model.passage_prefix},
         similarity_fn_name="cosine",
     )
+    return recompute_activations(encoder, model)
+
+
+def recompute_activations(
+    encoder: SentenceTransformer, model: StaticModel | TransformerModel
+) -> SentenceTransformer:
+    """Prepare an encoder for training as ``gradient_checkpointing`` asks; it is not saved with it.
+
+    Returns:
+        The encoder itself.
+    """
+    first = encoder[0]
+    if isinstance(model, TransformerModel) and model.gradient_checkpointing:
+        assert isinstance(first, Transformer), "the model is of this kind"
+        first.auto_model.activation_checkpointing_enable()
+    return encoder
+
+
+def prefixes_of(model: StaticModel | TransformerModel) -> dict[Side, str]:
+    """Return what is put before every text of a side; a static encoder has no prefixes."""
+    if isinstance(model, TransformerModel):
+        return {"query": model.query_prefix, "passage": model.passage_prefix}
+    return {"query": "", "passage": ""}
+
+
+def weights_sha256(encoder: SentenceTransformer) -> str:
+    """Return the sha256 over the names and bytes of all weights, in the order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_encoder(path: Path) -> SentenceTransformer:
@@ -144,17 +189,28 @@ class StaticReader:
         self._tokens = tokens
         self._dropout = dropout
 
-    def __call__(self, texts: IntArray, side: Side, rng: np.random.Generator) -> Features:
+    def __call__(
+        self,
+        texts: IntArray,
+        side: Side,
+        rng: np.random.Generator,
+        *,
+        part: slice = EVERYTHING,
+        dropout: FloatArray | None = None,
+    ) -> Features:
         """Return ``input_ids`` (n_tokens,) and ``offsets`` (batch,) as EmbeddingBag reads them."""
         del side  # a static encoder has no prefixes: a constant token would only blur its means
         ids, lengths = gather(self._tokens, texts)
-        if self._dropout:
-            kept = keep_some(lengths, self._dropout, rng)
+        if self._dropout or dropout is not None:
+            probability = self._dropout if dropout is None else np.repeat(dropout, lengths)
+            kept = keep_some(lengths, probability, rng)
             ends, counted = np.cumsum(lengths), np.concatenate([[0], np.cumsum(kept)])
             ids, lengths = ids[kept], counted[ends] - counted[ends - lengths]
+        starts, mine = _starts(lengths), lengths[part]
+        first = int(starts[part][0]) if len(mine) else 0
         return {
-            "input_ids": torch.from_numpy(ids.astype(np.int64)),
-            "offsets": torch.from_numpy(_starts(lengths)),
+            "input_ids": torch.from_numpy(ids[first : first + int(mine.sum())].astype(np.int64)),
+            "offsets": torch.from_numpy(_starts(mine)),
         }
 
 
@@ -171,9 +227,15 @@ def gather(tokens: TokenTable, texts: IntArray) -> tuple[IntArray, NDArray[np.in
 
 
 def keep_some(
-    lengths: NDArray[np.int64], dropout: float, rng: np.random.Generator
+    lengths: NDArray[np.int64], dropout: float | FloatArray, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Return which subwords stay, (sum(lengths),); at least one of every text that has any."""
+    """Return which subwords stay, (sum(lengths),); at least one of every text that has any.
+
+    Args:
+        lengths: (batch,) subwords of each text.
+        dropout: Probability that a subword is left out: one for all, or (sum(lengths),).
+        rng: Source of randomness.
+    """
     draws = rng.random(int(lengths.sum()))
     kept = draws >= dropout
     starts = _starts(lengths)[lengths > 0]
@@ -199,8 +261,17 @@ class TransformerReader:
         self._texts = texts
         self._prefixes = prefixes
 
-    def __call__(self, texts: IntArray, side: Side, rng: np.random.Generator) -> Features:
+    def __call__(
+        self,
+        texts: IntArray,
+        side: Side,
+        rng: np.random.Generator,
+        *,
+        part: slice = EVERYTHING,
+        dropout: FloatArray | None = None,
+    ) -> Features:
         """Return ``input_ids`` and ``attention_mask``, both (batch, longest text)."""
+        assert dropout is None, "the configuration refuses partial queries for transformers"
         del rng
-        prefix = self._prefixes[side]
-        return dict(self._encoder.preprocess([prefix + self._texts[k] for k in texts.tolist()]))
+        prefix, mine = self._prefixes[side], texts[part].tolist()
+        return dict(self._encoder.preprocess([prefix + self._texts[k] for k in mine]))

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import os
 import re
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from sentence_transformers import SentenceTransformer
 
+from training.checkpoints import writing
 from training.config import TeacherConfig
+from training.encoder import weights_sha256
 from training.errors import RunError
 
 VectorArray = NDArray[np.float32]
@@ -45,22 +48,31 @@ class VectorCache:
         self._shards: list[NDArray[np.float16]] = []
         self._n_rows = 0
         for path in sorted(directory.glob("*.npz")):
-            with np.load(path, allow_pickle=False) as shard:
-                self._remember(shard["keys"].tobytes(), shard["vectors"])
+            try:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as shard:
+                    self._remember(shard["keys"].tobytes(), shard["vectors"])
+            except (ValueError, EOFError, KeyError, zipfile.BadZipFile):
+                # Damaged: its texts are embedded again.
+                path.unlink()
 
     def __contains__(self, text: str) -> bool:
         return text_key(text) in self._row_of
 
     def add(self, texts: Sequence[str], vectors: VectorArray) -> None:
-        """Store vectors, (len(texts), dim), as float16."""
+        """Store vectors, (len(texts), dim), as float16.
+
+        Raises:
+            RunError: They cannot be written.
+        """
         keys = b"".join(map(text_key, texts))
         halves = vectors.astype(np.float16)
-        self._directory.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(keys).hexdigest()[:16]
         draft = self._directory / f".{name}.{os.getpid()}"
-        with draft.open("wb") as file:
-            np.savez(file, keys=np.frombuffer(keys, np.uint8), vectors=halves)
-        draft.replace(self._directory / f"{name}.npz")
+        with writing("The teacher's vectors", self._directory):
+            self._directory.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                np.savez(file, keys=np.frombuffer(keys, np.uint8), vectors=halves)
+            draft.replace(self._directory / f"{name}.npz")
         self._remember(keys, halves)
 
     def vectors(self, texts: Sequence[str]) -> VectorArray:
@@ -103,12 +115,8 @@ def load_teacher(config: TeacherConfig) -> tuple[SentenceTransformer, str]:
     except (OSError, ValueError) as exc:
         raise RunError(f"The teacher {location!r} cannot be loaded: {exc}") from exc
     teacher.max_seq_length = config.max_length
-    digest = hashlib.sha256()
-    for name, tensor in sorted(teacher.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().cpu().numpy().tobytes())
     label = re.sub(r"\W+", "-", config.package or config.model or "")
-    return teacher, f"{label}-{digest.hexdigest()[:12]}-{config.max_length}"
+    return teacher, f"{label}-{weights_sha256(teacher)[:12]}-{config.max_length}"
 
 
 def teacher_vectors(
@@ -127,13 +135,20 @@ def teacher_vectors(
     """
     teacher, name = load_teacher(config)
     cache = VectorCache(cache_root / name)
-    # By length, so that a batch holds little padding.
-    missing = sorted({text for text in texts if text not in cache}, key=len)
+    # By length, so that a batch holds little padding; then by the text itself, because what stands
+    # beside a text in its batch changes the last bits of its vector.
+    missing = sorted(
+        {text for text in texts if text not in cache}, key=lambda text: (len(text), text)
+    )
     task = progress.add_task("Embedding with the teacher", total=len(missing))
     for start in range(0, len(missing), _SHARD_TEXTS):
         shard = missing[start : start + _SHARD_TEXTS]
-        cache.add(shard, _embed(teacher, shard, config.batch_size))
-        progress.advance(task, len(shard))
+        parts = []
+        for first in range(0, len(shard), config.batch_size):
+            batch = shard[first : first + config.batch_size]
+            parts.append(_embed(teacher, batch, config.batch_size))
+            progress.advance(task, len(batch))
+        cache.add(shard, np.concatenate(parts))
     return cache.vectors(texts), name
 
 
@@ -144,7 +159,7 @@ def _embed(teacher: SentenceTransformer, texts: list[str], batch_size: int) -> V
     return np.asarray(vectors, dtype=np.float32)
 
 
-def reduce_dim(vectors: VectorArray, dim: int) -> VectorArray:
+def reduce_dim(vectors: VectorArray, dim: int, *, leading_first: bool = False) -> VectorArray:
     """Return the vectors in fewer dimensions, norm 1: those in which they have most length.
 
     Projects on the leading eigenvectors of the second moment, without centring, so that cosines
@@ -153,11 +168,13 @@ def reduce_dim(vectors: VectorArray, dim: int) -> VectorArray:
     Args:
         vectors: (n, teacher dim), rows of norm 1.
         dim: Dimensions to keep.
+        leading_first: Put the dimensions with most length first, even where all are kept, so that
+            the first few are the best few: Matryoshka embeddings imitate them.
 
     Raises:
         RunError: The teacher has fewer dimensions than that.
     """
-    if dim == vectors.shape[1]:
+    if dim == vectors.shape[1] and not leading_first:
         return vectors
     if dim > vectors.shape[1]:
         raise RunError(
@@ -165,6 +182,7 @@ def reduce_dim(vectors: VectorArray, dim: int) -> VectorArray:
             "Set [model] dim to that or less, or take another teacher."
         )
     _, directions = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors)
-    reduced = vectors @ directions[:, -dim:].astype(np.float32)
+    kept = directions[:, -dim:][:, ::-1] if leading_first else directions[:, -dim:]
+    reduced = vectors @ kept.astype(np.float32)
     norms = np.linalg.norm(reduced, axis=1, keepdims=True)
     return np.asarray(reduced / np.maximum(norms, np.finfo(np.float32).tiny), dtype=np.float32)

@@ -1,26 +1,22 @@
 """The trainer of sentence-transformers with this project's habits.
 
-Checkpoints hold no pickled arguments and no model card; the log is JSON lines; the first Ctrl-C
-ends the run after the current step with a checkpoint, the second one at once.
+Checkpoints are complete or absent, hold nothing but what training changes (no frozen backbone, no
+pickled arguments, no model card), and a full disk is told in a sentence.
 """
 
 from __future__ import annotations
 
 import bisect
-import json
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from types import FrameType
+from typing import Protocol
 
 import torch
 from datasets import Dataset
-from rich.progress import Progress
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -35,9 +31,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler, ConcatDataset
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
 
+from training.checkpoints import (
+    DRAFT,
+    WEIGHTS,
+    checkpoint_path,
+    load_weights,
+    prune,
+    publish,
+    save_weights,
+    writing,
+)
 from training.config import Stage
 
 
@@ -56,99 +60,27 @@ class Samplers:
     )
 
 
-class Interruption:
-    """Whether the user asked to stop."""
+class KeptInCheckpoints(Protocol):
+    """Something that changes during a stage and must come back when it is resumed."""
 
-    def __init__(self) -> None:
-        self.requested = False
+    def save(self, checkpoint: Path) -> None:
+        """Write its files into a directory."""
+        ...
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take Ctrl-C and SIGTERM as a request to stop; a second one stops at once.
-
-        Outside the main thread, where Python lets nobody take signals, nothing changes.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def request(number: int, _: FrameType | None) -> None:
-            self.requested = True
-            signal.signal(number, before[signal.Signals(number)])
-
-        for number in before:
-            signal.signal(number, request)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-class StopOnRequest(TrainerCallback):
-    """Writes a checkpoint and stops after the step in which the user asked for it."""
-
-    def __init__(self, interruption: Interruption) -> None:
-        self._interruption = interruption
-
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
-    ) -> None:
-        """Look whether to stop."""
-        if self._interruption.requested:
-            control.should_save = True
-            control.should_training_stop = True
-
-
-class ShowAndLog(TrainerCallback):
-    """Moves the progress bar and appends what the trainer logs to a file.
-
-    Args:
-        progress: Where the bar is shown.
-        title: Name of the stage.
-        path: JSON lines.
-    """
-
-    def __init__(self, progress: Progress, title: str, path: Path) -> None:
-        self._progress = progress
-        self._title = title
-        self._task = progress.add_task(title, total=None)
-        self._path = path
-
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
-    ) -> None:
-        """Move the bar."""
-        self._progress.update(self._task, completed=state.global_step, total=state.max_steps)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: object,
-    ) -> None:
-        """Append one line, and show the loss beside the bar."""
-        if not logs or not state.is_world_process_zero:
-            return
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
-        if "loss" in logs:
-            self._progress.update(self._task, description=f"{self._title}, loss {logs['loss']:.3f}")
+    def load(self, checkpoint: Path) -> None:
+        """Read them back."""
+        ...
 
 
 class StageTrainer(SentenceTransformerTrainer):
-    """``SentenceTransformerTrainer`` without model card and without pickled arguments."""
+    """``SentenceTransformerTrainer`` whose checkpoints are those of ``training.checkpoints``.
+
+    Attributes:
+        kept: What is kept in checkpoints beside the weights and the trainer's own state.
+    """
+
+    kept: KeptInCheckpoints | None = None
+    _draft: Path | None = None
 
     def add_model_card_callback(self, default_args_dict: dict[str, object]) -> None:
         """Do nothing: the model card of this project is written from its own reports."""
@@ -190,21 +122,72 @@ class StageTrainer(SentenceTransformerTrainer):
     def _get_grad_norm(
         self, model: torch.nn.Module, grad_norm: float | None = None
     ) -> float | None:
-        """Return the norm where gradients are clipped by it, and do not compute it otherwise.
+        """Return the norm of the gradient, ``None`` where it is neither clipped by nor logged.
 
-        For a table of 25 million numbers it costs as much as the update, and it has no kernel for
-        sparse gradients.
+        For a table of 25 million numbers it costs as much as the update.
         """
-        if self.args.max_grad_norm == 0:
+        step = self.state.global_step + 1
+        if self.args.max_grad_norm == 0 and step % int(self.args.logging_steps):
             return None
-        norm: float | None = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
-        return norm
+        norm = gradient_norm(model) if grad_norm is None else grad_norm
+        return float(norm)
+
+    def _get_output_dir(self, trial: object) -> str:
+        """Return the draft's directory while a checkpoint is written, else the stage's."""
+        return str(self._draft or self.args.output_dir)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
+        """Write a checkpoint, complete or not at all.
+
+        Raises:
+            RunError: It cannot be written; the ones before it stay.
+        """
+        step = self.state.global_step
+        directory = Path(str(self.args.output_dir))
+        self._draft = directory / DRAFT
+        try:
+            with writing(f"The checkpoint of step {step}", self._draft):
+                if self.args.should_save:
+                    shutil.rmtree(self._draft, ignore_errors=True)
+                self.accelerator.wait_for_everyone()
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    publish(checkpoint_path(self._draft, step), checkpoint_path(directory, step))
+                    prune(directory, self.args.save_total_limit or 1)
+        finally:
+            if self.args.should_save:
+                shutil.rmtree(self._draft, ignore_errors=True)
+            self._draft = None
 
     def _save(self, output_dir: str | None = None, state_dict: object = None) -> None:
         del state_dict
-        target = output_dir or self.args.output_dir
+        target = Path(output_dir or str(self.args.output_dir))
+        target.mkdir(parents=True, exist_ok=True)
         assert isinstance(self.model, SentenceTransformer)
-        self.model.save_pretrained(str(target), create_model_card=False)
+        save_weights(self.model, target / WEIGHTS)
+        if self.kept is not None:
+            self.kept.save(target)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
+        del model
+        checkpoint = Path(resume_from_checkpoint)
+        assert isinstance(self.model, SentenceTransformer)
+        load_weights(self.model, checkpoint / WEIGHTS)
+        if self.kept is not None:
+            self.kept.load(checkpoint)
+
+
+def gradient_norm(model: torch.nn.Module) -> float:
+    """Return the Euclidean norm of all gradients; those of sparse tables count where they are."""
+    norms = [
+        torch.linalg.vector_norm(g.coalesce().values() if g.is_sparse else g, dtype=torch.float64)
+        for g in (parameter.grad for parameter in model.parameters())
+        if g is not None
+    ]
+    return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0
 
 
 def rows_of_one_dataset(datasets: ConcatDataset[object], positions: list[int]) -> list[object]:
@@ -281,26 +264,19 @@ def training_arguments(
         learning_rate=stage.learning_rate,
         max_grad_norm=stage.max_grad_norm,
         bf16=stage.precision == "bfloat16",
+        # Unless told, accelerate lets the processes of torchrun train apart where no GPU is seen.
+        use_cpu=not torch.cuda.is_available(),
         seed=seed,
         data_seed=seed,
         save_strategy="steps",
         save_steps=every,
         save_total_limit=stage.keep_checkpoints,
         logging_steps=max(1, min(50, stage.steps // 20)),
+        # Otherwise a loss that is no number is replaced by the mean of those before it.
+        logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
         batch_sampler=samplers.of_dataset,
         multi_dataset_batch_sampler=samplers.of_datasets,
     )
-
-
-def last_checkpoint(directory: Path) -> Path | None:
-    """Return the last complete checkpoint of a stage; ``None`` if there is none.
-
-    The trainer writes its state last, so that a checkpoint without it was cut off.
-    """
-    complete = [
-        path for path in directory.glob("checkpoint-*") if (path / TRAINER_STATE_NAME).is_file()
-    ]
-    return max(complete, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)

@@ -1,3 +1,5 @@
+import errno
+import os
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,41 @@ def test_a_shard_that_was_cut_off_is_not_read(tmp_path):
     (tmp_path / ".draft.123").write_bytes(b"half")
     assert "a" in VectorCache(tmp_path)
     assert "b" not in VectorCache(tmp_path)
+
+
+def test_a_shard_that_is_damaged_is_removed_and_its_texts_are_embedded_again(tmp_path):
+    cache = VectorCache(tmp_path)
+    for text in "ab":
+        cache.add([text], np.ones((1, 2), np.float32))
+    first, second = sorted(tmp_path.glob("*.npz"))
+    os.truncate(first, first.stat().st_size // 2)
+    left = VectorCache(tmp_path)
+    assert sorted(text in left for text in "ab") == [False, True]
+    assert list(tmp_path.glob("*.npz")) == [second]
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(RunError, match=r"teacher's vectors could not be written.*No space left"):
+        VectorCache(tmp_path).add(["a"], np.ones((1, 2), np.float32))
+
+
+def test_vectors_do_not_depend_on_the_order_of_the_texts(teacher_directory, tmp_path):
+    texts = [f"bakoti {'ru' * k}" for k in range(9)] + ["mesol a", "mesol b", "mesol c"]
+    forward, _ = vectors_of(teacher_directory, tmp_path / "one", texts)
+    backward, _ = vectors_of(teacher_directory, tmp_path / "two", texts[::-1])
+    np.testing.assert_array_equal(forward, backward[::-1])
+
+
+def test_progress_is_counted_in_texts(teacher_directory, tmp_path):
+    progress = Progress(disable=True)
+    config = TeacherConfig(model=str(teacher_directory), batch_size=2)
+    teacher_vectors(TEXTS, config, tmp_path, progress)
+    (task,) = progress.tasks
+    assert (task.completed, task.total) == (3, 3)
 
 
 def test_a_package_that_is_not_installed_is_named():

@@ -1,56 +1,23 @@
 import json
 import shutil
 import signal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from rich.progress import Progress
 from sentence_transformers import SentenceTransformer
 
 from tests.training.conftest import LANGUAGES, STATIC_TOML, sentence
+from tests.training.runs import ALIGN, HYBRID, Quiet, run, same_weights
 from training.config import RunConfig, parse_config
 from training.data_prepared import open_prepared
 from training.encoder import static_module
 from training.errors import RunError, RunInterruptedError
 from training.prepare import prepare
-from training.train import TrainOptions, train
 from training.vocabulary import UNKNOWN_ID
 
 pytestmark = pytest.mark.training
-
-
-class Quiet(Progress):
-    """Shows nothing; asks to stop, as Ctrl-C does, when a step of a stage is done."""
-
-    def __init__(self, stop_at: Any = None) -> None:
-        super().__init__(disable=True)
-        self._stop_at = stop_at
-
-    def update(self, task_id: Any, **fields: Any) -> Any:
-        super().update(task_id, **fields)
-        stage = self.tasks[task_id].description
-        if self._stop_at and (stage.split(",")[0], fields.get("completed")) == self._stop_at:
-            self._stop_at = None
-            signal.raise_signal(signal.SIGINT)
-
-
-def run(config: Any, prepared: Any, root: Path, *, progress: Any = None, **options: Any) -> Any:
-    how = TrainOptions(cache=root.parent / "cache", **options)
-    return train(config, prepared, root, how, progress=progress or Quiet())
-
-
-def weights(path: Any) -> Any:
-    return SentenceTransformer(str(path)).state_dict()
-
-
-def same_weights(one: Any, other: Any) -> Any:
-    first, second = weights(one), weights(other)
-    return first.keys() == second.keys() and all(
-        torch.equal(first[name], second[name]) for name in first
-    )
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +81,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 
 @pytest.mark.parametrize(
     "stop_at",
-    [("Stage 1 of 2: align", 5), ("Stage 2 of 2: hybrid", 7)],
+    [(ALIGN, 5), (HYBRID, 7)],
     ids=["in the first stage", "in the second stage"],
 )
 def test_an_interrupted_run_resumes_to_the_very_same_weights(
@@ -130,7 +97,7 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(
 def test_a_checkpoint_that_was_cut_off_is_passed_over(finished, static_config, prepared, tmp_path):
     root = tmp_path / "run"
     with pytest.raises(RunInterruptedError):
-        run(static_config, prepared, root, progress=Quiet(("Stage 1 of 2: align", 5)))
+        run(static_config, prepared, root, progress=Quiet((ALIGN, 5)))
     half = root / "stages" / "00-align" / "checkpoint-9"
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
@@ -243,7 +210,7 @@ def test_a_transformer_trains_and_resumes_under_the_same_commands(
     prepared = open_prepared(tmp_path / "prepared")
     whole = run(config, prepared, tmp_path / "whole")
     with pytest.raises(RunInterruptedError):
-        run(config, prepared, tmp_path / "run", progress=Quiet(("Stage 2 of 2: hybrid", 3)))
+        run(config, prepared, tmp_path / "run", progress=Quiet((HYBRID, 3)))
     resumed = run(config, prepared, tmp_path / "run", resume=True)
     assert same_weights(whole, resumed)
     assert SentenceTransformer(str(whole)).prompts == {"query": "ask ", "document": "text "}

@@ -1,16 +1,14 @@
-import os
-import signal
-import threading
 from typing import Any
 
 import pytest
+import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import ConcatDataset
 
 from training.config import HybridStage
-from training.trainer import Interruption, last_checkpoint, rate, rows_of_one_dataset
+from training.trainer import gradient_norm, rate, rows_of_one_dataset
 
 pytestmark = pytest.mark.training
 
@@ -39,35 +37,6 @@ def test_the_final_share_is_what_is_left_at_the_end(kind):
     assert rate(100, how) == pytest.approx(0.1)
 
 
-def test_the_first_signal_asks_and_the_second_one_stops():
-    interruption = Interruption()
-    with interruption.listening():
-        signal.raise_signal(signal.SIGINT)
-        assert interruption.requested
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-
-
-def test_a_request_to_terminate_is_heard_too():
-    interruption = Interruption()
-    with interruption.listening():
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert interruption.requested
-
-
-def test_outside_the_main_thread_nothing_is_listened_to():
-    found = []
-
-    def work() -> Any:
-        with Interruption().listening():
-            found.append(signal.getsignal(signal.SIGINT))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert found == [signal.default_int_handler]
-
-
 def test_the_rows_of_a_batch_are_those_of_its_positions():
     first = Dataset.from_dict({"row": [0, 1, 2]})
     second = Dataset.from_dict({"row": [3, 4, 5, 6]})
@@ -77,11 +46,14 @@ def test_the_rows_of_a_batch_are_those_of_its_positions():
         assert [row["row"] for row in rows] == positions
 
 
-def test_the_last_complete_checkpoint_is_found(tmp_path):
-    assert last_checkpoint(tmp_path) is None
-    for step, complete in ((9, True), (10, True), (11, False)):
-        checkpoint = tmp_path / f"checkpoint-{step}"
-        checkpoint.mkdir()
-        if complete:
-            (checkpoint / "trainer_state.json").touch()
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+def test_the_gradient_norm_is_that_of_all_gradients_sparse_ones_included():
+    bag = torch.nn.EmbeddingBag(5, 2, mode="sum", sparse=True)
+    line = torch.nn.Linear(2, 1, bias=False)
+    both = torch.nn.ModuleList([bag, line])
+    assert gradient_norm(both) == 0.0
+    line(bag(torch.tensor([1, 1, 3]), torch.tensor([0]))).sum().backward()
+    assert bag.weight.grad is not None
+    assert bag.weight.grad.is_sparse
+    assert line.weight.grad is not None
+    dense = torch.cat([bag.weight.grad.to_dense().flatten(), line.weight.grad.flatten()])
+    assert gradient_norm(both) == pytest.approx(float(dense.norm()))
