@@ -12,8 +12,9 @@ into overlapping pairs of characters.
 from __future__ import annotations
 
 import unicodedata
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -26,13 +27,17 @@ B = 0.75
 WITHOUT_SPACES = frozenset({"ja", "th", "zh"})
 
 
+def words(text: str) -> list[str]:
+    """Return the case-folded words of a text: what stands between spaces and punctuation."""
+    normal = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c if _belongs_to_a_word(c) else " " for c in normal).split()
+
+
 def terms(text: str, language: str) -> list[str]:
     """Return the terms of a text, in order, repetitions included."""
-    normal = unicodedata.normalize("NFKC", text).casefold()
-    words = "".join(c if _belongs_to_a_word(c) else " " for c in normal).split()
     if language not in WITHOUT_SPACES:
-        return words
-    return [pair for word in words for pair in _pairs(word)]
+        return words(text)
+    return [pair for word in words(text) for pair in _pairs(word)]
 
 
 class Bm25:
@@ -41,39 +46,54 @@ class Bm25:
     Args:
         texts: The passages.
         language: Primary language subtag; decides how texts become terms.
+
+    Attributes:
+        weights: Weight of every term in every passage, float64 of shape (passages, terms).
     """
 
-    def __init__(self, texts: Sequence[str], language: str) -> None:
+    def __init__(self, texts: Iterable[str], language: str) -> None:
         self._language = language
-        counts = [Counter(terms(text, language)) for text in texts]
         self._column: dict[str, int] = {}
-        for term in (term for count in counts for term in count):
-            self._column.setdefault(term, len(self._column))
-        self._weights = self._weigh(counts)
+        self.weights = self._weigh(texts)
+
+    def bag(self, query: str) -> dict[str, float]:
+        """Return the terms of a query, each with weight 1 however often it occurs."""
+        return dict.fromkeys(terms(query, self._language), 1.0)
+
+    def asked(self, bags: Sequence[Mapping[str, float]]) -> sparse.csr_matrix:
+        """Return weighted query terms as a matrix, float64 of shape (queries, terms)."""
+        rows, columns, values = array("q"), array("q"), array("d")
+        for row, bag in enumerate(bags):
+            for term, weight in bag.items():
+                if (column := self._column.get(term)) is not None:
+                    rows.append(row)
+                    columns.append(column)
+                    values.append(weight)
+        shape = (len(bags), len(self._column))
+        return sparse.csr_matrix((values, (rows, columns)), shape=shape)
 
     def scores(self, queries: Sequence[str]) -> VectorArray:
         """Return the scores of all passages, float32 of shape (queries, passages)."""
-        rows, columns = [], []
-        for row, query in enumerate(queries):
-            known = [t for t in set(terms(query, self._language)) if t in self._column]
-            rows += [row] * len(known)
-            columns += [self._column[term] for term in known]
-        shape = (len(queries), len(self._column))
-        asked = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
-        scores: VectorArray = (asked @ self._weights.T).toarray()
+        asked = self.asked([self.bag(query) for query in queries])
+        scores: VectorArray = (asked @ self.weights.T).toarray().astype(np.float32)
         return scores
 
-    def _weigh(self, counts: Sequence[Counter[str]]) -> sparse.csr_matrix:
-        rows = np.repeat(np.arange(len(counts)), [len(count) for count in counts])
-        columns = np.array([self._column[t] for count in counts for t in count], dtype=np.int64)
-        tf = np.array([n for count in counts for n in count.values()], dtype=np.float64)
-        length = np.array([count.total() for count in counts], dtype=np.float64)
-        df = np.bincount(columns, minlength=len(self._column))
-        idf = np.log1p((len(counts) - df + 0.5) / (df + 0.5))
+    def _weigh(self, texts: Iterable[str]) -> sparse.csr_matrix:
+        starts, columns, counts = array("q", [0]), array("q"), array("d")
+        for text in texts:
+            counted = Counter(terms(text, self._language))
+            columns.extend(self._column.setdefault(term, len(self._column)) for term in counted)
+            counts.extend(counted.values())
+            starts.append(len(columns))
+        shape = (len(starts) - 1, len(self._column))
+        tf = sparse.csr_matrix((counts, columns, starts), shape=shape, dtype=np.float64)
+        length = np.asarray(tf.sum(axis=1)).ravel()
+        df = np.bincount(tf.indices, minlength=shape[1])
+        idf = np.log1p((shape[0] - df + 0.5) / (df + 0.5))
         norm = K1 * (1.0 - B + B * length / max(length.mean(), 1.0))
-        weights = idf[columns] * tf / (tf + norm[rows])
-        shape = (len(counts), len(self._column))
-        return sparse.csr_matrix((weights.astype(np.float32), (rows, columns)), shape=shape)
+        passage = np.repeat(np.arange(shape[0]), np.diff(tf.indptr))
+        tf.data = idf[tf.indices] * tf.data / (tf.data + norm[passage])
+        return tf
 
 
 def _pairs(word: str) -> list[str]:

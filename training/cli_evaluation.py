@@ -1,13 +1,17 @@
-"""The commands ``calibrate``, ``evaluate`` and ``bundle`` of ``isoglot-train``."""
+"""The commands ``calibrate``, ``evaluate``, ``compare`` and ``bundle`` of ``isoglot-train``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from training.console import friendly_errors
+from training.errors import ConfigError
+
+if TYPE_CHECKING:
+    from training.baselines import Baseline
 
 _Model = Annotated[Path, typer.Option("--model", metavar="DIR", help="What 'export' wrote.")]
 _Arithmetic = Annotated[
@@ -27,6 +31,7 @@ def register(cli: typer.Typer) -> None:
         epilog="Example: isoglot-train evaluate --model export --set xquad-r "
         "--calibration calibration --out evaluation"
     )(evaluate)
+    cli.command(epilog="Example: isoglot-train compare evaluation-a evaluation-b")(compare)
     cli.command(
         epilog="Example: isoglot-train bundle --model export --calibration calibration "
         "--evaluation evaluation --out bundles/starter --name starter"
@@ -60,27 +65,126 @@ def calibrate(
 
 def evaluate(  # noqa: PLR0913 - the options of the command
     *,
-    model: _Model,
     sets: Annotated[
         list[Path],
-        typer.Option("--set", metavar="DIR", help="Retrieval set in LAReQA form; repeatable."),
+        typer.Option("--set", metavar="DIR", help="Retrieval set, in any known form; repeatable."),
     ],
     out: _Out,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split to read of sets that have several.")
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", help="Of sets that name none, or the one to read of several."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="DIR", help="What 'export' wrote.")
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="FILE", help="Score this TREC run instead of a model."),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option("--calibration", metavar="DIR", help="Also measure what 'calibrate' wrote."),
     ] = None,
     arithmetic: _Arithmetic = None,
     run_files: Annotated[bool, typer.Option("--run-files", help="Also write TREC runs.")] = False,
+    baselines: Annotated[
+        str,
+        typer.Option(
+            "--baselines",
+            metavar="NAMES",
+            help="Measured beside it: bm25, bm25-lexicon, char-ngrams, by commas; or none.",
+        ),
+    ] = "bm25",
+    lexicon: Annotated[
+        Path | None,
+        typer.Option("--lexicon", metavar="FILE", help="Wiktionary JSON lines of bm25-lexicon."),
+    ] = None,
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option("--device", help="Where passages are searched.")
+    ] = "cpu",
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            "--vectors", metavar="DIR", help="Keep passage vectors in files, not in memory."
+        ),
+    ] = None,
+    vector_dtype: Annotated[
+        Literal["float32", "float16"],
+        typer.Option("--vector-dtype", help="Number format of passage vectors."),
+    ] = "float32",
 ) -> None:
-    """Measure retrieval under the LAReQA protocol, BM25 beside it, and calibration."""
+    """Measure retrieval under the LAReQA protocol, baselines beside it, and calibration."""
     with friendly_errors():
-        from training.evaluation_run import EvaluationOptions, evaluate_encoder
+        from training.embedding import VectorStorage
+        from training.evaluation_run import EvaluationOptions, evaluate_encoder, evaluate_run
         from training.onnx_encoder import ExportedEncoder
 
-        options = EvaluationOptions(sets, calibration, run_files)
-        typer.echo(evaluate_encoder(ExportedEncoder(model, arithmetic), options, out))
+        options = EvaluationOptions(
+            sets=sets,
+            calibration=calibration,
+            run_files=run_files,
+            baselines=_baselines(baselines),
+            lexicon=lexicon,
+            device=device,
+            storage=VectorStorage(vectors, vector_dtype),
+            split=split,
+            language=language,
+        )
+        if model is not None and run is None:
+            typer.echo(evaluate_encoder(ExportedEncoder(model, arithmetic), options, out))
+        elif run is not None and model is None:
+            typer.echo(evaluate_run(run, options, out))
+        else:
+            raise ConfigError("Give either --model DIR or --run FILE.")
         typer.echo(f"The results are in {out}.")
+
+
+def _baselines(text: str) -> tuple[Baseline, ...]:
+    from training.baselines import BASELINES
+
+    names = [] if text == "none" else [name.strip() for name in text.split(",")]
+    if strangers := [name for name in names if name not in BASELINES]:
+        raise ConfigError(
+            f"--baselines: {strangers[0]!r} is not known. Choose from {', '.join(BASELINES)}, "
+            "or none."
+        )
+    return tuple(name for name in BASELINES if name in names)
+
+
+def compare(  # noqa: PLR0913 - the options of the command
+    results_a: Annotated[
+        Path, typer.Argument(metavar="RESULTS_A", help="What 'evaluate' wrote.", show_default=False)
+    ],
+    results_b: Annotated[
+        Path, typer.Argument(metavar="RESULTS_B", help="What to hold against it.")
+    ],
+    *,
+    system_a: Annotated[
+        str, typer.Option("--system-a", help="encoder, run, or the name of a baseline.")
+    ] = "encoder",
+    system_b: Annotated[
+        str, typer.Option("--system-b", help="encoder, run, or the name of a baseline.")
+    ] = "encoder",
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics", metavar="NAMES", help="By commas, for example mono/map,multi/map."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write the figures as JSON.")
+    ] = None,
+) -> None:
+    """Say whether B differs from A: paired, with intervals and corrected p-values."""
+    with friendly_errors():
+        from training.compare import METRICS, Side, run_comparison
+
+        chosen = METRICS if metrics is None else [name.strip() for name in metrics.split(",")]
+        sides = Side(results_a, system_a), Side(results_b, system_b)
+        typer.echo(run_comparison(*sides, out, metrics=chosen))
 
 
 def bundle(  # noqa: PLR0913 - the options of the command

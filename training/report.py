@@ -18,21 +18,34 @@ _SETTINGS = (
     ("multilingual", "multi/map"),
 )
 _DETAILS = (
+    "mono/mrr",
     "mono/recall@1",
     "mono/recall@10",
+    "mono/recall@100",
     "mono/ndcg@10",
+    "cross/mrr",
     "cross/recall@1",
     "cross/recall@10",
+    "cross/recall@100",
+    "cross/ndcg@10",
+    "multi/mrr",
     "multi/recall@1",
     "multi/recall@10",
+    "multi/recall@100",
     "multi/ndcg@10",
     "bias/rank_distance",
     "bias/rank_distance_share",
     "bias/lpr@1",
     "bias/same_language_first_hit",
+    "bias/peer@20",
+    "bias/peer@100",
 )
+_MACRO = ("mono/ndcg@10", "mono/recall@100")
+_MEASURED = ("encoder", "run")
 _MEASURES = ("base_rate", "expected_observed", "nll", "brier", "ece", "l2_debiased")
 _POINTS = ("slope", "intercept", "auroc")
+_WHOLE = 100
+"""From here on decimals say nothing: ranks, not shares."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -42,32 +55,91 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def systems_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the systems measured on one set in ``results.json``, what was asked for first."""
+    measured = {name: result[name] for name in _MEASURED if name in result}
+    return {**measured, **result.get("baselines", {})}
+
+
 def retrieval_tables(name: str, result: Mapping[str, Any]) -> str:
     """Return the Markdown tables of one retrieval set in ``results.json``."""
-    encoder, bm25 = result["encoder"], result["bm25"]
-    summary = encoder["summary"]
-    heading = (
-        f"## {name}\n\n{result['queries']} queries, {result['passages']} passages, "
-        f"{len(result['languages'])} languages. 95 % intervals: bootstrap over questions with all "
-        "their translations.\n"
-    )
+    systems = systems_of(result)
+    main = next(iter(systems.values()))
     parts = [
-        heading,
-        table(
-            ["mAP", "encoder", "BM25"],
-            [
-                [label, _estimate(summary.get(key)), _estimate(bm25["summary"].get(key))]
-                for label, key in _SETTINGS
-            ],
-        ),
-        table(
-            ["metric", "value"],
-            [[key, _estimate(summary[key])] for key in _DETAILS if key in summary],
-        ),
-        _language_table(encoder["by_language"], bm25["by_language"]),
+        f"## {name}\n\n{_pool(result['pool'])}",
+        _system_table("mAP", _SETTINGS, systems),
+        _system_table("metric", [(key, key) for key in _DETAILS], systems),
+        _language_table(systems),
     ]
-    if worst := encoder["worst_pair"]:
+    if worst := main["worst_pair"]:
         parts.append(f"Worst pair: {worst['pair']} with mAP {worst['cross/map']:.3f}.\n")
+    parts += [f"{system}: {note}\n" for system, found in systems.items() for note in found["notes"]]
+    return "\n".join(parts)
+
+
+def macro_averages(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the means over all languages of all sets, as MIRACL reports them.
+
+    Every language of every set weighs the same. Languages that a system has no value for are left
+    out, and counted.
+
+    Args:
+        sets: Set to its part of ``results.json``.
+
+    Returns:
+        System to metric (monolingual nDCG@10 and recall@100) to ``value`` and ``languages``, the
+        number of values it is the mean of.
+    """
+    values: dict[str, dict[str, list[float]]] = {}
+    for result in sets.values():
+        for system, found in systems_of(result).items():
+            for key in _MACRO:
+                rows = [row.get(key) for row in found["by_language"].values()]
+                kept = values.setdefault(system, {}).setdefault(key, [])
+                kept += [value for value in rows if value is not None]
+    return {
+        system: {
+            key: {"value": sum(kept) / len(kept), "languages": len(kept)}
+            for key, kept in metrics.items()
+            if kept
+        }
+        for system, metrics in values.items()
+    }
+
+
+def macro_table(macro: Mapping[str, Any]) -> str:
+    """Return the Markdown table of ``macro_averages``."""
+    rows = []
+    for system, metrics in macro.items():
+        found = [metrics.get(key) for key in _MACRO]
+        languages = max((cell["languages"] for cell in found if cell), default=0)
+        cells = [_number(cell["value"] if cell else None) for cell in found]
+        rows.append([system, *cells, str(languages)])
+    heading = "## Mean over all languages of all sets, each in its own language\n\n"
+    return heading + table(["system", "nDCG@10", "R@100", "languages"], rows)
+
+
+def comparison_tables(found: Mapping[str, Any]) -> str:
+    """Return the Markdown tables of what ``compare`` found."""
+    sides = [f"{found[side]['system']} in {found[side]['directory']}" for side in ("a", "b")]
+    parts = [
+        f"A: {sides[0]}. B: {sides[1]}. p after Holm's correction over the metrics of a set.\n"
+    ]
+    for name, metrics in found["sets"].items():
+        rows = [
+            [
+                metric,
+                _digits(row["a"]),
+                _digits(row["b"]),
+                _estimate(row["difference"]),
+                f"{row['p']:.4f}",
+                f"{row['p_holm']:.4f}",
+                str(row["questions"]),
+            ]
+            for metric, row in metrics.items()
+        ]
+        header = ["metric", "A", "B", "B - A", "p", "p (Holm)", "questions"]
+        parts.append(f"## {name}\n\n{table(header, rows)}")
     return "\n".join(parts)
 
 
@@ -148,17 +220,49 @@ def draw_reliability(diagrams: Mapping[str, Mapping[str, Any]], title: str, path
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
-def _language_table(
-    encoder: Mapping[str, Mapping[str, float | None]], bm25: Mapping[str, Mapping[str, float]]
+def _pool(pool: Mapping[str, Any]) -> str:
+    """Say in words what was searched, and what the figures are means of."""
+    relevant = pool["relevant"]
+    passages = ", ".join(f"{code} {n}" for code, n in pool["passages_by_language"].items())
+    lines = [
+        (
+            f"{pool['queries']} queries in {len(pool['languages'])} languages. Pool: all "
+            f"{pool['passages']} passages ({passages}); monolingual and cross-lingual, "
+            f"those of one language. {relevant['judgements']} relevant passages, "
+            f"{relevant['fewest']} to {relevant['most']} a query (mean {relevant['mean']:.1f}); "
+            "all others count as not relevant."
+        )
+    ]
+    if pool["queries_without_answer"]:
+        lines.append(f"{pool['queries_without_answer']} queries have none and are left out.")
+    lines.append("95 % intervals: bootstrap over questions with all their translations.\n")
+    return " ".join(lines)
+
+
+def _system_table(
+    label: str, metrics: Sequence[tuple[str, str]], systems: Mapping[str, Mapping[str, Any]]
 ) -> str:
+    summaries = [found["summary"] for found in systems.values()]
+    rows = [
+        [name, *(_estimate(summary.get(key)) for summary in summaries)]
+        for name, key in metrics
+        if any(key in summary for summary in summaries)
+    ]
+    return table([label, *systems], rows)
+
+
+def _language_table(systems: Mapping[str, Mapping[str, Any]]) -> str:
     keys = [key for _, key in _SETTINGS]
+    (_, main), *others = systems.items()
     rows = []
-    for code, row in encoder.items():
+    for code, row in main["by_language"].items():
         cells = [_number(row.get(key)) for key in keys]
         distance = _number(row.get("bias/rank_distance"), 0)
-        rows.append([code, *cells, distance, _number(bm25.get(code, {}).get("mono/map"))])
+        mono = [_number(found["by_language"].get(code, {}).get(keys[0])) for _, found in others]
+        rows.append([code, *cells, distance, *mono])
     labels = [label for label, _ in _SETTINGS]
-    return table(["query language", *labels, "rank distance", "BM25 monolingual"], rows)
+    baselines = [f"{name} monolingual" for name, _ in others]
+    return table(["query language", *labels, "rank distance", *baselines], rows)
 
 
 def _weights(coef: Mapping[str, float]) -> str:
@@ -168,9 +272,13 @@ def _weights(coef: Mapping[str, float]) -> str:
 def _estimate(value: Mapping[str, Any] | None) -> str:
     if value is None or value["value"] is None:
         return "–"
-    digits = 0 if abs(value["value"]) >= 100 else 3
+    digits = 0 if abs(value["value"]) >= _WHOLE else 3
     low, high = _number(value["low"], digits), _number(value["high"], digits)
     return f"{_number(value['value'], digits)} [{low}, {high}]"
+
+
+def _digits(value: float) -> str:
+    return _number(value, 0 if abs(value) >= _WHOLE else 3)
 
 
 def _number(value: float | None, digits: int = 3) -> str:

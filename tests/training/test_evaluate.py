@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from scipy import stats
 
+from app.core.errors import EncodingError
 from tests.fakes import FakeEncoder
 from tests.training.sets import LANGUAGES, parallel_set, with_random_vectors
-from training.embedding import embed_passages
+from training.embedding import VectorStorage, embed_passages
 from training.evaluate import (
     EmbeddedSet,
     embed_set,
@@ -12,6 +14,7 @@ from training.evaluate import (
     summarise,
     write_run,
 )
+from training.retrieval_set import SetPassage, SetQuery, assemble
 
 pytestmark = pytest.mark.training
 
@@ -96,7 +99,7 @@ def test_bm25_finds_what_shares_words_inside_the_language():
     result = evaluate_bm25(parallel_set(questions=6))
     assert result.summary["mono/map"].value == 1.0
     assert set(result.by_language) == set(LANGUAGES)
-    assert result.by_pair == {}
+    assert set(result.by_pair) == set(LANGUAGES)
 
 
 def test_a_set_in_one_language_has_no_cross_lingual_setting():
@@ -104,6 +107,47 @@ def test_a_set_in_one_language_has_no_cross_lingual_setting():
     result = summarise(embedded.data, rank_relevant(embedded))
     assert "cross/map" not in result.summary
     assert result.summary["mono/map"] == result.summary["multi/map"]
+    assert not [name for name in result.summary if name.startswith("bias/")]
+
+
+def test_peer_is_left_out_where_no_order_can_change_it_and_the_reader_is_told():
+    embedded = with_random_vectors(parallel_set(questions=3))
+    result = summarise(embedded.data, rank_relevant(embedded))
+    assert not [name for name in result.summary if "peer" in name]
+    assert any("PEER is not reported" in note for note in result.notes)
+
+
+def test_peer_is_reported_over_the_queries_that_can_tell():
+    passages = [
+        SetPassage(f"{code}{n}", code, "text", "d") for code in ("de", "en") for n in (0, 1)
+    ]
+    queries = [SetQuery("q0", "de", "text", "q0"), SetQuery("q1", "de", "text", "q1")]
+    judged = {"q0": dict.fromkeys(("de0", "de1", "en0", "en1"), 1), "q1": {"de0": 1, "en0": 1}}
+    data = assemble("judged", queries, passages, judged)
+    rows = np.array([[0.9], [0.8], [0.2], [0.1]], dtype=np.float32)
+    embedded = EmbeddedSet(data, np.ones((2, 1), dtype=np.float32), rows)
+    result = summarise(data, rank_relevant(embedded))
+    assert result.summary["bias/peer@20"].value == pytest.approx(stats.chi2.sf(2.4, 1))
+    assert any("rests on the 1 queries" in note for note in result.notes)
+
+
+def test_vectors_on_disk_in_half_precision_give_nearly_the_same_figures(tmp_path):
+    data = parallel_set(questions=6)
+    storage = VectorStorage(tmp_path / "vectors", "float16")
+    on_disk = embed_set(FakeEncoder(), data, storage)
+    in_memory = embed_set(FakeEncoder(), data)
+    assert isinstance(on_disk.passages, np.memmap)
+    assert (tmp_path / "vectors" / "small.npy").is_file()
+    assert on_disk.passages.dtype == np.float16
+    np.testing.assert_allclose(on_disk.passages, in_memory.passages, atol=0.0005)
+    there, here = (summarise(data, rank_relevant(e)).summary for e in (on_disk, in_memory))
+    assert there["multi/recall@100"] == here["multi/recall@100"]
+    assert there["mono/map"].value == pytest.approx(here["mono/map"].value, abs=0.1)
+
+
+def test_an_encoder_that_reads_nothing_is_an_error():
+    with pytest.raises(EncodingError, match="any of the texts"):
+        embed_passages(FakeEncoder(), ['"', "?"])
 
 
 def test_a_run_file_lists_the_best_passages_in_order(tmp_path):

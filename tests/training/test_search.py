@@ -5,7 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from app.core.types import VectorArray
-from training.search import key_blocks, nearest, pack, ranks_in_pool, rows_of, scores_of
+from training.embedding import VectorStorage
+from training.errors import RunError
+from training.search import CosineScorer, cosine_scorer, nearest, pack, rows_of, scores_of
+from training.search_torch import TorchCosineScorer
 
 pytestmark = pytest.mark.training
 
@@ -38,6 +41,12 @@ def few_values(rng: np.random.Generator, shape: tuple[int, int]) -> VectorArray:
     return values
 
 
+def unit(rng: np.random.Generator, rows: int, dim: int) -> VectorArray:
+    vectors: VectorArray = rng.standard_normal((rows, dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
 @pytest.mark.parametrize("block_cells", [1, 40, 10_000])
 def test_the_best_passages_do_not_depend_on_the_block_size_even_among_ties(block_cells):
     rng = np.random.default_rng(1)
@@ -46,6 +55,53 @@ def test_the_best_passages_do_not_depend_on_the_block_size_even_among_ties(block
     for line, rows, scores in zip(queries @ passages.T, found.rows, found.scores, strict=True):
         assert rows.tolist() == by_sorting(line.tolist(), 15)
         np.testing.assert_array_equal(scores, line[rows])
+
+
+def test_equal_passages_tie_wherever_they_stand_in_a_block():
+    rng = np.random.default_rng(3)
+    queries, distinct = unit(rng, 64, 368), unit(rng, 37, 368)
+    passages = np.tile(distinct, (9, 1))
+    product = queries @ passages.T
+    repeated = [product[:, start : start + 37] for start in range(0, len(passages), 37)]
+    assert any((part != repeated[0]).any() for part in repeated), "float32 alone would do"
+    scores = CosineScorer(queries, passages).against(np.arange(len(passages)))(slice(0, 64))
+    for start in range(0, len(passages), 37):
+        np.testing.assert_array_equal(scores[:, start : start + 37], scores[:, :37])
+
+
+def test_scores_of_pairs_are_those_of_blocks():
+    rng = np.random.default_rng(4)
+    queries, passages = unit(rng, 300, 96), unit(rng, 50, 96)
+    scorer = CosineScorer(queries, passages)
+    block = scorer.against(np.arange(50))(slice(0, 300))
+    asked, rows = np.divmod(np.arange(300 * 50), 50)
+    np.testing.assert_array_equal(scorer.pairs(asked, rows), block.ravel())
+
+
+def test_torch_scores_are_the_same_bits():
+    rng = np.random.default_rng(5)
+    queries, passages = unit(rng, 20, 64), unit(rng, 70, 64)
+    passages.flags.writeable = False
+    rows = np.array([3, 4, 8, 60])
+    ours = CosineScorer(queries, passages).against(rows)(slice(2, 19))
+    theirs = TorchCosineScorer(queries, passages, "cpu").against(rows)(slice(2, 19))
+    np.testing.assert_array_equal(ours, theirs)
+    assert theirs.dtype == np.float32
+
+
+def test_half_precision_passages_are_searched_as_they_are_stored():
+    rng = np.random.default_rng(6)
+    queries, passages = unit(rng, 5, 32), VectorStorage(dtype="float16").allocate("x", (90, 32))
+    passages[:] = unit(rng, 90, 32)
+    found = nearest(queries, passages, 7, block_cells=100)
+    exact = queries.astype(np.float64) @ passages.astype(np.float64).T
+    np.testing.assert_array_equal(found.rows[:, 0], exact.argmax(axis=1))
+
+
+def test_a_gpu_that_is_not_there_is_said_so(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(RunError, match="Leave out --device cuda"):
+        cosine_scorer(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), "cuda")
 
 
 def test_a_small_pool_is_returned_whole():
@@ -58,11 +114,3 @@ def test_a_small_pool_is_returned_whole():
 def test_no_query_finds_nothing():
     nothing = np.zeros((0, 3), dtype=np.float32)
     assert nearest(nothing, np.eye(3, dtype=np.float32), 2).rows.shape == (0, 2)
-
-
-def test_ranks_count_only_the_passages_of_the_pool():
-    queries, passages = np.ones((1, 1), np.float32), np.array([[0.9], [0.8], [0.8], [0.1]], "f4")
-    ((_, keys),) = key_blocks(queries, passages)
-    everything, some = np.arange(4), np.array([1, 3])
-    assert ranks_in_pool(keys, [np.array([2, 3])], everything)[0].tolist() == [3, 4]
-    assert ranks_in_pool(keys, [np.array([1, 3])], some)[0].tolist() == [1, 2]

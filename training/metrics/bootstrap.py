@@ -47,6 +47,23 @@ def interval(value: float, replicated: FloatArray) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
+def cluster_sums(
+    values: FloatArray, groups: NDArray[np.str_], clusters: NDArray[np.int64]
+) -> tuple[FloatArray, FloatArray]:
+    """Return sum and number of the observations of every cluster in every group.
+
+    Both are float64 of shape (clusters, groups); NaN observations are left out.
+    """
+    used = np.isfinite(values)
+    _, group = np.unique(groups[used], return_inverse=True)
+    _, cluster = np.unique(clusters[used], return_inverse=True)
+    shape = (int(cluster.max()) + 1, int(group.max()) + 1)
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums, (cluster, group), values[used])
+    np.add.at(counts, (cluster, group), 1.0)
+    return sums, counts
+
+
 def macro_mean(
     values: FloatArray,
     groups: NDArray[np.str_],
@@ -64,14 +81,8 @@ def macro_mean(
         replicates: Number of bootstrap replicates.
         seed: Seed of the resampling.
     """
-    used = np.isfinite(values)
-    _, group = np.unique(groups[used], return_inverse=True)
-    _, cluster = np.unique(clusters[used], return_inverse=True)
-    shape = (int(cluster.max()) + 1, int(group.max()) + 1)
-    sums, counts = np.zeros(shape), np.zeros(shape)
-    np.add.at(sums, (cluster, group), values[used])
-    np.add.at(counts, (cluster, group), 1.0)
-    weights = cluster_weights(shape[0], replicates=replicates, seed=seed)
+    sums, counts = cluster_sums(values, groups, clusters)
+    weights = cluster_weights(len(sums), replicates=replicates, seed=seed)
     point = float(np.mean(sums.sum(axis=0) / counts.sum(axis=0)))
     with np.errstate(invalid="ignore"):  # a replicate may miss a group: NaN, dropped
         replicated = ((weights @ sums) / (weights @ counts)).mean(axis=1)

@@ -1,12 +1,14 @@
 """Ranking metrics from the exact ranks of the relevant passages.
 
-Ranks follow the tie rule of ``training/search.py`` and cover the whole pool, so no metric is cut
-at the length of a run. A query that finds nothing counts 0; queries are never left out. The
-definitions are those of trec_eval; the tests compare them with ir_measures.
+A query that finds nothing counts 0; queries are never left out. The definitions are those of
+trec_eval; the tests compare them with ir_measures and with a committed reference. Ranks rather
+than runs are the input because one query is ranked in many pools (its own language, every other
+one, all together), whole pools and not only their first thousand passages.
 
 Every function takes ``ranks``: float64 of shape (queries, most relevant passages of a query),
-1-based, with ``inf`` in the cells that a query does not use, and returns one value a query,
-float64 of shape (queries,), NaN for a query without relevant passages.
+1-based, ``inf`` for a relevant passage that the system did not return, and ``nan`` in the cells
+that a query does not use. Every function returns one value a query, float64 of shape (queries,),
+NaN for a query without relevant passages.
 """
 
 from __future__ import annotations
@@ -15,11 +17,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.core.types import FloatArray
+from app.core.types import BoolArray, FloatArray
 from training.retrieval_set import RowArray
 
 
-def pad(values: Sequence[RowArray] | Sequence[FloatArray], fill: float = np.inf) -> FloatArray:
+def pad(values: Sequence[RowArray] | Sequence[FloatArray], fill: float = np.nan) -> FloatArray:
     """Return ragged rows as one array, unused cells filled."""
     width = max((len(row) for row in values), default=0)
     table = np.full((len(values), max(width, 1)), fill)
@@ -30,14 +32,15 @@ def pad(values: Sequence[RowArray] | Sequence[FloatArray], fill: float = np.inf)
 
 def average_precision(ranks: FloatArray) -> FloatArray:
     """Return the mean over relevant passages of the precision at their rank."""
-    ordered: FloatArray = np.sort(ranks, axis=1)
+    ordered: FloatArray = np.sort(ranks, axis=1)  # NaN last
     found = np.arange(1, ranks.shape[1] + 1)
-    return _divide((found / ordered).sum(axis=1), _count(ranks))
+    return _divide(np.nansum(found / ordered, axis=1), _count(ranks))
 
 
 def reciprocal_rank(ranks: FloatArray) -> FloatArray:
     """Return 1 / rank of the first relevant passage."""
-    return np.where(_count(ranks) > 0, 1.0 / ranks.min(axis=1), np.nan)
+    best = np.where(_used(ranks), ranks, np.inf).min(axis=1)
+    return np.where(_count(ranks) > 0, 1.0 / best, np.nan)
 
 
 def recall(ranks: FloatArray, k: int) -> FloatArray:
@@ -50,28 +53,23 @@ def ndcg(ranks: FloatArray, grades: FloatArray, k: int) -> FloatArray:
 
     Args:
         ranks: As above.
-        grades: Grades aligned with ``ranks``, 0 in unused cells.
+        grades: Grades aligned with ``ranks``; what unused cells hold does not matter.
         k: Cut-off.
     """
-    gained: FloatArray = np.where(ranks <= k, grades / np.log2(ranks + 1.0), 0.0).sum(axis=1)
-    best = -np.sort(-grades, axis=1)[:, :k]
+    gains = np.where(_used(ranks), grades, 0.0)
+    reached: FloatArray = np.where(ranks <= k, gains / np.log2(ranks + 1.0), 0.0).sum(axis=1)
+    best = -np.sort(-gains, axis=1)[:, :k]
     ideal = (best / np.log2(np.arange(2, best.shape[1] + 2))).sum(axis=1)
-    return _divide(gained, ideal)
+    return _divide(reached, ideal)
 
 
-def rank_distance(ranks: FloatArray) -> FloatArray:
-    """Return the largest minus the smallest rank of the relevant (parallel) passages.
-
-    Elmahdy et al. 2024, after Huang et al. 2023: language bias inside one pool of all languages.
-    It grows with the pool; compare it on one corpus only.
-    """
-    used = np.isfinite(ranks)
-    last = np.where(used, ranks, -np.inf).max(axis=1)
-    return np.where(used.any(axis=1), last - ranks.min(axis=1), np.nan)
+def _used(ranks: FloatArray) -> BoolArray:
+    used: BoolArray = ~np.isnan(ranks)
+    return used
 
 
 def _count(ranks: FloatArray) -> FloatArray:
-    count: FloatArray = np.isfinite(ranks).sum(axis=1).astype(np.float64)
+    count: FloatArray = _used(ranks).sum(axis=1).astype(np.float64)
     return count
 
 
