@@ -61,6 +61,8 @@ class StaticModel(Table):
         max_length: Number of subwords that are read of a text.
         init_std: Standard deviation of the normal draw that fills the table.
         dropout: Probability that a subword of a training text is left out.
+        start_from: Directory of a trained static encoder to start from, in place of a random
+            table; its dimensions must be the same, its vocabulary may be another.
     """
 
     kind: Literal["static"]
@@ -68,6 +70,7 @@ class StaticModel(Table):
     max_length: Count = 512
     init_std: Positive = 0.1
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    start_from: str | None = None
 
 
 class TransformerModel(Table):

@@ -130,7 +130,8 @@ class VocabularyConfig(Table):
     """How the subword vocabulary of a static encoder is built.
 
     Attributes:
-        kind: Subword model.
+        kind: Subword model: ``unigram`` splits a text into its likeliest pieces, ``bpe`` by
+            merges, ``wordpiece`` takes the longest piece first.
         size: Number of rows of the token table, the unknown token included.
         budget_chars: Number of characters of text it is trained on.
         language_exponent: Language l gets a part proportional to size_l ** exponent; 1 is

@@ -36,6 +36,7 @@ from training.encoder import (
 from training.errors import RunError, RunInterruptedError
 from training.provenance import provenance
 from training.stage_parts import PartsBuilder, RunData
+from training.start_table import start_facts, start_table
 from training.trainer import (
     Interruption,
     ShowAndLog,
@@ -179,6 +180,7 @@ class Run:
         shutil.copytree(directory / ENCODER, self._paths.encoder, dirs_exist_ok=True)
         facts = {
             "stages": stages,
+            "start": start_facts(self._config),
             "teacher": next((s["teacher"] for s in stages if s["teacher"]), None),
             "wall_s": round(time.monotonic() - started, 1),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
@@ -195,7 +197,10 @@ class Run:
         model = self._config.model
         if isinstance(model, StaticModel):
             tokenizer = Tokenizer.from_file(str(self._prepared.path / TOKENIZER))
-            return build_static(model, tokenizer, self._config.seed)
+            encoder = build_static(model, tokenizer, self._config.seed)
+            if model.start_from is not None:
+                start_table(encoder, Path(model.start_from), rms=model.init_std)
+            return encoder
         return build_transformer(model)
 
     def _train_stage(

@@ -1,5 +1,12 @@
 """Builds the subword vocabulary of a static encoder.
 
+A static encoder has one vector per subword and no way to tell what its pieces mean together, so a
+word should be one piece wherever it is frequent enough. The unigram trainer of ``tokenizers``
+cannot give that: it takes as candidates the strings that occur in at least two different words,
+so that a frequent word which is part of no other one (every second Vietnamese word) is never
+among them. Kind ``unigram`` therefore takes the pieces that byte-pair merges find, which are
+counted by use, and splits texts by the unigram model over them.
+
 Token 0 is the unknown token. Its row of the table is zero and stays so: what the vocabulary does
 not know adds nothing to a text, and a text that is unknown as a whole has the zero vector, which
 the service refuses by name instead of answering at random.
@@ -19,6 +26,8 @@ from training.data_prepared import TokenTable
 UNKNOWN = "[UNK]"
 UNKNOWN_ID = 0
 _CHUNK = 20_000
+_ROUNDS = 3
+"""After these the count of pieces that the corpus takes changes by less than a thousandth."""
 
 # Signs that do not change which word is meant: Arabic vowel signs and tatweel, zero-width marks,
 # the combining acute of dictionaries.
@@ -64,24 +73,18 @@ def _pre_tokenizer(config: VocabularyConfig) -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Sequence(steps)
 
 
-def _model_and_trainer(config: VocabularyConfig) -> tuple[models.Model, trainers.Trainer]:
-    if config.kind == "unigram":
-        return models.Unigram(), trainers.UnigramTrainer(
-            vocab_size=config.size,
-            special_tokens=[UNKNOWN],
-            unk_token=UNKNOWN,
-            max_piece_length=config.max_piece_chars,
-            show_progress=False,
-        )
-    if config.kind == "bpe":
-        return models.BPE(unk_token=UNKNOWN), trainers.BpeTrainer(
-            vocab_size=config.size,
-            special_tokens=[UNKNOWN],
-            min_frequency=2,
-            limit_alphabet=config.alphabet,
-            max_token_length=config.max_piece_chars,
-            show_progress=False,
-        )
+def _merging(config: VocabularyConfig) -> tuple[models.Model, trainers.Trainer]:
+    return models.BPE(unk_token=UNKNOWN), trainers.BpeTrainer(
+        vocab_size=config.size,
+        special_tokens=[UNKNOWN],
+        min_frequency=2,
+        limit_alphabet=config.alphabet,
+        max_token_length=config.max_piece_chars,
+        show_progress=False,
+    )
+
+
+def _wordpiece(config: VocabularyConfig) -> tuple[models.Model, trainers.Trainer]:
     return models.WordPiece(unk_token=UNKNOWN), trainers.WordPieceTrainer(
         vocab_size=config.size,
         special_tokens=[UNKNOWN],
@@ -89,6 +92,41 @@ def _model_and_trainer(config: VocabularyConfig) -> tuple[models.Model, trainers
         limit_alphabet=config.alphabet,
         show_progress=False,
     )
+
+
+def _split_by_likelihood(
+    merging: Tokenizer, corpus: Sequence[str], config: VocabularyConfig
+) -> Tokenizer:
+    """Return the unigram model over the pieces of another tokenizer, fitted by hard EM.
+
+    Every round splits the corpus as the last model does, and gives each piece the logarithm of
+    its share of the counts (half a count more, so that an unused piece stays possible).
+
+    Args:
+        merging: Whose pieces to take.
+        corpus: Texts to count on.
+        config: Normalisation and pre-tokenisation.
+    """
+    pieces = sorted(merging.get_vocab(), key=merging.get_vocab().__getitem__)
+    tokenizer = merging
+    for _ in range(_ROUNDS):
+        counts = np.zeros(len(pieces))
+        for chunk in tokenize(tokenizer, corpus):
+            ids = np.fromiter((piece for text in chunk for piece in text), np.int64)
+            counts += np.bincount(ids, minlength=len(pieces))
+        counts[UNKNOWN_ID] = 0
+        scores = np.log((counts + 0.5) / max(1.0, counts.sum())).round(3)
+        scores[UNKNOWN_ID] = 0.0
+        vocabulary = list(zip(pieces, scores.tolist(), strict=True))
+        tokenizer = _tokenizer(models.Unigram(vocabulary, unk_id=UNKNOWN_ID), config)
+    return tokenizer
+
+
+def _tokenizer(model: models.Model, config: VocabularyConfig) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = _normalizer(config)
+    tokenizer.pre_tokenizer = _pre_tokenizer(config)
+    return tokenizer
 
 
 def language_budgets(sizes: Mapping[str, int], config: VocabularyConfig) -> dict[str, int]:
@@ -144,11 +182,12 @@ def train_tokenizer(corpus: Iterable[str], config: VocabularyConfig, max_length:
 
     It adds no special tokens and never pads.
     """
-    model, trainer = _model_and_trainer(config)
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = _normalizer(config)
-    tokenizer.pre_tokenizer = _pre_tokenizer(config)
-    tokenizer.train_from_iterator(corpus, trainer)
+    texts = list(corpus)
+    model, trainer = _wordpiece(config) if config.kind == "wordpiece" else _merging(config)
+    tokenizer = _tokenizer(model, config)
+    tokenizer.train_from_iterator(texts, trainer)
+    if config.kind == "unigram":
+        tokenizer = _split_by_likelihood(tokenizer, texts, config)
     tokenizer.enable_truncation(max_length)
     assert tokenizer.token_to_id(UNKNOWN) == UNKNOWN_ID
     return tokenizer

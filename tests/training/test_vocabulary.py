@@ -1,4 +1,5 @@
 import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,21 @@ def test_known_text_has_no_unknown_token_and_strange_text_only_that(kind):
     tokenizer = tokenizer_of(kind)
     assert UNKNOWN_ID not in tokenizer.encode("the river").ids
     assert set(tokenizer.encode("漢漢").ids) == {UNKNOWN_ID}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frequent_word_that_is_part_of_no_other_word_is_one_token(kind):
+    assert tokenizer_of(kind).encode("an der alten mühle").tokens[-1] == "mühle"
+
+
+def test_the_likeliest_pieces_are_taken_and_not_the_first_merges():
+    corpus = ["ab"] * 50 + ["bc"] * 40 + ["abc"] + ["a"] * 30
+    config = VocabularyConfig(kind="unigram", size=16)
+    tokens = train_tokenizer(corpus, config, 8).encode("abc").tokens
+    assert tokens in (["a", "bc"], ["ab", "c"])
+    scores = dict(json.loads(train_tokenizer(corpus, config, 8).to_str())["model"]["vocab"])
+    other = {("a", "bc"): ("ab", "c"), ("ab", "c"): ("a", "bc")}[tuple(tokens)]
+    assert sum(scores[t] for t in tokens) >= sum(scores[t] for t in other)
 
 
 def test_no_token_is_added_at_the_ends():
