@@ -8,23 +8,50 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from app.adapters.edge_store import EdgePassageStore
 from app.adapters.language_identifier import FastTextIdentifier
 from app.adapters.onnx_encoder import OnnxEncoder
+from app.adapters.text_splitter import SemanticSplitter
 from app.core.bundle import Bundle, load_bundle
+from app.core.embeddings import EmbeddingService
 from app.core.encoding import EncoderThread
 from app.core.ingest import IngestService
-from app.core.ports import Encoder, LanguageIdentifier, PassageStore
+from app.core.ports import (
+    LanguageIdentifier,
+    PassageStore,
+    ServedEncoder,
+    TextSplitter,
+    TokenCounter,
+)
+from app.core.reranking import RerankService
 from app.core.search import SearchService
+from app.core.tenancy import TenantStore, with_tenant_field
 from app.core.types import CollectionSpec
 from app.settings import Settings
 
 _WARM_UP_TEXT = "warm-up"
 _log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all tenants of a collection share.
+
+    Attributes:
+        encoder: The encoder on its thread.
+        tokens: Counts what it reads.
+        languages: Guesses the language of queries and passages.
+        splitter: Cuts documents into passages.
+    """
+
+    encoder: EncoderThread
+    tokens: TokenCounter
+    languages: LanguageIdentifier
+    splitter: TextSplitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +61,46 @@ class Runtime:
     Attributes:
         settings: What it was built from.
         bundle: The verified bundle.
-        encoder: The encoder on its thread.
-        store: The opened collection.
+        tools: What does not depend on the store.
+        store: The opened collection, or what a tenant finds in it.
         search: Answers searches.
         ingest: Adds, returns and removes passages.
+        embeddings: Embeds texts.
+        rerank: Ranks documents that are not stored.
     """
 
     settings: Settings
     bundle: Bundle
-    encoder: EncoderThread
+    tools: Tools
     store: PassageStore
     search: SearchService
     ingest: IngestService
+    embeddings: EmbeddingService
+    rerank: RerankService
+    _of_tenants: dict[str, Runtime] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def encoder(self) -> EncoderThread:
+        """The encoder on its thread."""
+        return self.tools.encoder
 
     @property
     def collection(self) -> str:
         """Name of the collection that is served."""
         return self.settings.collection
+
+    def for_tenant(self, tenant: str) -> Runtime:
+        """Return the same for the passages of one tenant, beside which there are no others.
+
+        Args:
+            tenant: Comes from the key file, so that there are only as many as keys.
+        """
+        found = self._of_tenants.get(tenant)
+        if found is None:
+            store = TenantStore(self.store, tenant)
+            found = _runtime(self.settings, self.bundle, self.tools, store)
+            self._of_tenants[tenant] = found
+        return found
 
 
 @asynccontextmanager
@@ -81,7 +131,7 @@ async def open_runtime(settings: Settings, bundle: Bundle | None = None) -> Asyn
 async def assemble(
     settings: Settings,
     bundle: Bundle,
-    adapter: Encoder,
+    adapter: ServedEncoder,
     store: PassageStore,
     languages: LanguageIdentifier,
 ) -> AsyncIterator[Runtime]:
@@ -107,24 +157,38 @@ async def assemble(
                 name=settings.collection,
                 encoder_id=encoder.spec.fingerprint(),
                 dim=encoder.spec.dim,
+                fields=with_tenant_field(settings.filter_fields),
             )
         )
         try:
-            yield Runtime(
-                settings=settings,
-                bundle=bundle,
-                encoder=encoder,
-                store=store,
-                search=SearchService(
-                    encoder=encoder, store=store, calibrator=bundle.calibrator, languages=languages
-                ),
-                ingest=IngestService(encoder=encoder, store=store, languages=languages),
-            )
+            tools = Tools(encoder, adapter, languages, SemanticSplitter(bundle.tokenizer_path))
+            yield _runtime(settings, bundle, tools, store)
         finally:
             await store.close()
     finally:
         # The thread may be in the middle of a pass: wait for it off the event loop.
         await asyncio.to_thread(encoder.close)
+
+
+def _runtime(settings: Settings, bundle: Bundle, tools: Tools, store: PassageStore) -> Runtime:
+    encoder, tokens, languages = tools.encoder, tools.tokens, tools.languages
+    calibrator = bundle.calibrator
+    return Runtime(
+        settings=settings,
+        bundle=bundle,
+        tools=tools,
+        store=store,
+        search=SearchService(
+            encoder=encoder, store=store, calibrator=calibrator, languages=languages
+        ),
+        ingest=IngestService(
+            encoder=encoder, store=store, languages=languages, splitter=tools.splitter
+        ),
+        embeddings=EmbeddingService(encoder=encoder, tokens=tokens),
+        rerank=RerankService(
+            encoder=encoder, tokens=tokens, calibrator=calibrator, languages=languages
+        ),
+    )
 
 
 def _encoder(settings: Settings, bundle: Bundle) -> OnnxEncoder:

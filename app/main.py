@@ -10,16 +10,21 @@ from pathlib import Path
 import structlog
 from fastapi import FastAPI
 
+from app.adapters.key_file import KeyFile
+from app.api.collection_routes import router as collections
+from app.api.compatibility_routes import router as compatibility
 from app.api.description import install_description
 from app.api.errors import install_error_handlers
-from app.api.middleware import add_middleware
+from app.api.middleware import Bounds, add_middleware
 from app.api.operations_routes import router as operations
 from app.api.page_routes import router as page
 from app.api.passage_routes import router as passages
 from app.api.readiness import ApiState, Readiness
 from app.api.search_routes import router as search
+from app.api.selection_routes import router as selections
 from app.bootstrap import Runtime, open_runtime
 from app.core.bundle import Bundle, load_bundle
+from app.core.rate_limit import RateLimit
 from app.settings import Settings, load_settings
 from app.telemetry import Metrics, configure_logging
 
@@ -34,7 +39,7 @@ def create_app(
     bundle_loader: Callable[[Path], Bundle] = load_bundle,
     runtime_factory: RuntimeFactory = open_runtime,
 ) -> FastAPI:
-    """Build the application; nothing is loaded before its lifespan begins.
+    """Build the application; only keys are loaded before its lifespan begins.
 
     A bundle that cannot be used ends the start, so that the server exits. The rest of the start
     runs behind ``/health/live``, and ``/health/ready`` says how it goes.
@@ -46,9 +51,11 @@ def create_app(
 
     Raises:
         InvalidSettingsError: The environment holds settings that cannot be used.
+        KeyFileError: The key file cannot be used.
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format)
+    keys = None if settings.key_file is None else KeyFile(settings.key_file)
     metrics = Metrics()
     state = ApiState(metrics=metrics, max_batch=settings.max_batch)
 
@@ -56,6 +63,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         bundle = await asyncio.to_thread(bundle_loader, settings.bundle)
         _announce(bundle, metrics)
+        _announce_access(keys)
         stopping = asyncio.Event()
         running = asyncio.create_task(
             _run(runtime_factory(settings, bundle), state.readiness, stopping)
@@ -68,9 +76,9 @@ def create_app(
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.api = state
-    add_middleware(app, metrics=metrics, max_body_bytes=settings.max_body_bytes)
+    add_middleware(app, metrics=metrics, bounds=_bounds(settings, keys))
     install_error_handlers(app)
-    for router in (search, passages, operations, page):
+    for router in (search, selections, passages, collections, compatibility, operations, page):
         app.include_router(router)
     install_description(app)
     return app
@@ -89,6 +97,24 @@ async def _run(
     except Exception as error:  # noqa: BLE001  reported by /health/ready, and logged
         readiness.fail(error)
         _log.critical("start_failed", exc_info=error)
+
+
+def _bounds(settings: Settings, keys: KeyFile | None) -> Bounds:
+    limit = settings.rate_limit
+    return Bounds(
+        max_body_bytes=settings.max_body_bytes,
+        body_seconds=settings.body_timeout,
+        keys=keys,
+        rate_limit=None if limit is None else RateLimit.of(limit),
+        cors_origins=settings.cors_origins,
+    )
+
+
+def _announce_access(keys: KeyFile | None) -> None:
+    if keys is None:
+        _log.warning("no_key_file", effect="whoever reaches this service may do everything")
+    else:
+        _log.info("keys_loaded", keys=len(keys.ring()))
 
 
 def _announce(bundle: Bundle, metrics: Metrics) -> None:

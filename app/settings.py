@@ -8,10 +8,14 @@ from __future__ import annotations
 import os
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.core.fields import check_fields
+from app.core.types import FieldKind
 
 PREFIX = "ISOGLOT_"
 STARTER_BUNDLE = Path("bundles/starter")
@@ -81,11 +85,80 @@ class Settings(BaseSettings):
         le=100_000,
         description="Most passages in one JSON request. NDJSON streams have no such limit.",
     )
+    filter_fields: Annotated[dict[str, FieldKind], NoDecode] = Field(
+        default={},
+        description="Members of the metadata that filters may read, as `name:kind` separated by "
+        "commas; kinds are keyword, integer, float, bool and datetime.",
+    )
+    body_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Longest pause in seconds within a request body, NDJSON streams included.",
+    )
+    key_file: Path | None = Field(
+        default=None,
+        description="File with API keys (see access.md). Without it the service answers this "
+        "machine only.",
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Whether to answer other machines although there is no key file.",
+    )
+    rate_limit: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Requests a minute of an API key that has no limit of its own; unlimited by "
+        "default.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins whose web pages may call the service, separated by commas; none by "
+        "default.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="API key that the commands send with `--url`; the service does not read it.",
+    )
     log_level: LogLevel = Field(default="info", description="Least severity that is logged.")
     log_format: LogFormat = Field(
         default="console",
         description="console for people, json for one JSON object a line.",
     )
+
+    @field_validator("filter_fields", mode="before")
+    @classmethod
+    def _read_fields(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        declarations = [part.partition(":") for part in value.split(",") if part.strip()]
+        names = [name.strip() for name, _, _ in declarations]
+        if len(set(names)) < len(names):
+            raise ValueError("a field is declared twice")
+        return check_fields({name.strip(): kind.strip() for name, _, kind in declarations})
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if (
+                parts.scheme not in {"http", "https"}
+                or origin != f"{parts.scheme}://{parts.netloc}"
+            ):
+                raise ValueError(
+                    f"{origin!r} is no origin; write scheme, host and port, such as "
+                    "https://shop.example, without a path; * is not accepted"
+                )
+        return value
 
     @property
     def collection_dir(self) -> Path:

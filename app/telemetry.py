@@ -23,7 +23,7 @@ RELATIONS = ("same", "cross", "uncertain")
 """Whether query and passage language agree, differ, or are not both known for certain."""
 
 STAGES = ("language", "encode", "search", "calibrate")
-OUTCOMES = ("ok", "no_confident_match")
+OUTCOMES = ("ok", "no_confident_match", "degraded")
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -190,4 +190,9 @@ def _rendering(log_format: str) -> list[structlog.typing.Processor]:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # The default formatter prints local variables, and with them the API key of a request.
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    ]

@@ -6,24 +6,36 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from app.adapters.store_validation import validate_passages, validate_queries
+from app.adapters.passage_payload import point_id
+from app.adapters.store_validation import (
+    validate_facets,
+    validate_passages,
+    validate_queries,
+    validate_scan,
+)
 from app.core.encoder_spec import EncoderSpec
 from app.core.errors import (
+    CountMismatchError,
     EncoderMismatchError,
     StoreError,
     StoreUnavailableError,
     UnencodableTextError,
 )
+from app.core.fields import field_values, kind_of
+from app.core.filters import matches
 from app.core.types import (
     ANY_PASSAGE,
     BuildReport,
     CollectionSpec,
     EmbeddedPassage,
+    FieldKind,
     LanguageGuess,
     NearestQuery,
     Passage,
@@ -81,6 +93,9 @@ class FakeEncoder:
 
     def encode_passages(self, texts: Sequence[str]) -> VectorArray:
         return self._encode(self._spec.as_passages(texts))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [min(len(re.findall(r"\w+", text)), self._spec.max_length) for text in texts]
 
     def _encode(self, texts: Sequence[str]) -> VectorArray:
         vectors = np.empty((len(texts), self._spec.dim), dtype=np.float32)
@@ -149,7 +164,7 @@ class InMemoryStore:
                 indexed_with=self._spec.encoder_id,
                 loaded=spec.encoder_id,
             )
-        if self._spec is not None and self._spec != spec:
+        if self._spec is not None and replace(self._spec, fields=spec.fields) != spec:
             raise StoreError(f"The store holds {self._spec}, not {spec}.")
         self._spec = spec
         self._is_open = True
@@ -164,6 +179,28 @@ class InMemoryStore:
     async def delete(self, ids: Collection[str]) -> int:
         self._opened()
         return sum(self._stored.pop(passage_id, None) is not None for passage_id in set(ids))
+
+    @property
+    def fields(self) -> Mapping[str, FieldKind]:
+        return self._opened().fields
+
+    async def delete_where(self, where: PassageFilter, *, expected: int | None = None) -> int:
+        eligible = self._eligible(where)
+        if expected is not None and len(eligible) != expected:
+            raise CountMismatchError(expected=expected, found=len(eligible))
+        return await self.delete([embedded.passage.id for embedded in eligible])
+
+    async def content_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
+        self._opened()
+        return {i: self._stored[i].content_hash for i in ids if i in self._stored}
+
+    async def scan(
+        self, *, limit: int, where: PassageFilter = ANY_PASSAGE, after: str | None = None
+    ) -> list[Passage]:
+        eligible = self._eligible(where)
+        validate_scan(limit, after)
+        keyed = sorted((point_id(e.passage.id), e.passage) for e in eligible)
+        return [p for key, p in keyed if after is None or key > point_id(after)][:limit]
 
     async def get(self, ids: Sequence[str]) -> list[Passage]:
         self._opened()
@@ -182,6 +219,19 @@ class InMemoryStore:
         counts = Counter(embedded.passage.language for embedded in self._eligible(where))
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
+    async def facets(
+        self, field: str, *, limit: int, where: PassageFilter = ANY_PASSAGE
+    ) -> Mapping[str | int | bool, int]:
+        fields = self._opened().fields
+        validate_facets(field, limit, fields)
+        kind = kind_of(field, fields, pointer="/field")
+        counts: Counter[Any] = Counter(
+            value
+            for embedded in self._eligible(where)
+            for value in set(field_values(embedded.passage, field, kind))
+        )
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])
+
     async def build(self) -> BuildReport:
         return BuildReport(passages=await self.count(), indexed_passages=0, seconds=0.0)
 
@@ -194,12 +244,8 @@ class InMemoryStore:
         return self._spec
 
     def _eligible(self, where: PassageFilter) -> list[EmbeddedPassage]:
-        self._opened()
-        return [
-            embedded
-            for embedded in self._stored.values()
-            if where.languages is None or embedded.passage.language in where.languages
-        ]
+        fields = self._opened().fields
+        return [e for e in self._stored.values() if matches(where, e.passage, fields)]
 
     def _nearest(self, query: NearestQuery) -> list[ScoredPassage]:
         hits = [

@@ -19,14 +19,15 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Self
 
 from app.core.errors import EncoderMismatchError, StoreError, StoreLockedError
-from app.core.types import CollectionSpec
+from app.core.fields import check_fields
+from app.core.types import CollectionSpec, FieldKind
 
 SCHEMA = 1
 """Version of ``collection.json`` and of what a point holds."""
@@ -46,6 +47,7 @@ class CollectionRecord:
         dim: Number of dimensions of its vectors.
         shard: Directory name of the live shard; ``None`` until it has been created.
         schema: Version of the format.
+        fields: Declared fields whose values every point of the live shard holds.
     """
 
     name: str
@@ -53,6 +55,7 @@ class CollectionRecord:
     dim: int
     shard: str | None = None
     schema: int = SCHEMA
+    fields: dict[str, FieldKind] = field(default_factory=dict)
 
 
 @contextmanager
@@ -121,6 +124,21 @@ class CollectionDirectory:
                 "Restore it from a backup, or remove the whole data directory and index again."
             )
         return path
+
+    @property
+    def fields(self) -> Mapping[str, FieldKind]:
+        """Declared fields whose values every point of the live shard holds."""
+        return self._record.fields
+
+    def declare(self, fields: Mapping[str, FieldKind]) -> None:
+        """Record the declared fields, durably.
+
+        Raises:
+            StoreError: The directory cannot be written; the old fields stay.
+        """
+        record = replace(self._record, fields=dict(fields))
+        _write(self._root, record)
+        self._record = record
 
     def new_shard(self) -> Path:
         """Return a path, not yet taken, for a shard that may go live."""
@@ -240,6 +258,10 @@ def _record_problem(record: CollectionRecord) -> str | None:
             return f"its {name} is not of type {expected.__name__}"
     if record.shard is not None and not SHARD_NAME.fullmatch(str(record.shard)):
         return f"its shard {record.shard!r} is not the name of a shard"
+    try:
+        check_fields(record.fields)
+    except (ValueError, TypeError, AttributeError) as error:
+        return f"its fields cannot be read: {error}"
     return None
 
 

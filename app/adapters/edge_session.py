@@ -13,7 +13,10 @@ from typing import Self
 from app.adapters.edge_directory import CollectionDirectory, sync_tree
 from app.adapters.edge_shard import PassageShard
 from app.core.errors import StoreError, StoreUnavailableError
-from app.core.types import CollectionSpec
+from app.core.types import ANY_PASSAGE, CollectionSpec
+
+SCAN = 128
+"""Passages read between two breaths of the event loop."""
 
 
 @dataclass(eq=False, slots=True)
@@ -67,7 +70,7 @@ class EdgeSession:
             path = directory.live_shard
             directory.remove_leftovers()
             if path is not None:
-                shard = PassageShard.load(path, spec.dim)
+                shard = PassageShard.load(path, spec.dim, directory.fields)
             else:
                 path = directory.new_shard()
                 shard = _create(directory, path, spec.dim)
@@ -75,6 +78,29 @@ class EdgeSession:
             directory.release()
             raise
         return cls(spec, shard, _directory=directory, _shard_path=path)
+
+    async def declare_fields(self) -> None:
+        """Index the fields of ``spec``, for the passages that are stored already too.
+
+        After a crash in the middle the next session begins again.
+
+        Raises:
+            StoreError: The engine or the directory failed.
+        """
+        fields = self.spec.fields
+        if self._directory.fields == fields:
+            return
+        async with self.writing():
+            self.shard.forget_fields(fields)
+            after = None
+            # Without their index yet, writing them leaves the approximate index as it is.
+            while page := self.shard.scan(ANY_PASSAGE, SCAN, after):
+                self.shard.rewrite_fields(page, fields)
+                after = page[-1].id
+                await asyncio.sleep(0)
+            self.shard.adopt_fields(fields)
+            self.flush()
+            self._directory.declare(fields)
 
     async def end(self) -> None:
         """Wait for writers, stop a build, flush, and let go of the directory.

@@ -7,23 +7,30 @@ applied all the same when the shard is loaded next.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
 
 import qdrant_edge as qe
 
+from app.adapters.edge_filter import create_index, drop_index, engine_filter, indexed_fields
 from app.adapters.passage_payload import (
-    LANGUAGE_KEY,
+    FIELDS_KEY,
+    HASH_KEY,
     VECTOR_NAME,
+    field_key,
+    field_payload,
     from_payload,
     point_id,
     to_payload,
 )
 from app.core.errors import StoreError
+from app.core.fields import kind_of
 from app.core.types import (
+    ANY_PASSAGE,
     EmbeddedPassage,
+    FieldKind,
     NearestQuery,
     Passage,
     PassageFilter,
@@ -66,29 +73,29 @@ def vector_config(dim: int) -> dict[str, qe.EdgeVectorParams]:
 
 
 class PassageShard:
-    """An open shard; made by ``create`` or ``load``."""
+    """An open shard; made by ``create`` or ``load``.
 
-    def __init__(self, shard: qe.EdgeShard) -> None:
+    Args:
+        shard: The engine's shard.
+        fields: Declared fields, whose values the payload of every point holds.
+    """
+
+    def __init__(self, shard: qe.EdgeShard, fields: Mapping[str, FieldKind]) -> None:
         self._shard = shard
+        self._fields = fields
         # Counting takes the engine longer than searching does, and is asked for as often.
         self._languages: dict[str, int] | None = None
-        # Filtering without this index is a scan. It must precede the first point, because an
-        # approximate index is linked for the payload indexes that exist when it is built. To
-        # ask for it again costs nothing.
-        with engine_errors("create the language index"):
-            shard.update(
-                qe.UpdateOperation.create_field_index(LANGUAGE_KEY, qe.KeywordIndexParams())
-            )
+        self._create_indexes()
 
     @classmethod
     def create(cls, path: Path, dim: int) -> Self:
         """Create an empty shard for vectors of ``dim`` dimensions, with a write-ahead log."""
         config = qe.EdgeConfig(vectors=vector_config(dim), wal_enabled=True)
         with engine_errors(f"create {path}"):
-            return cls(qe.EdgeShard.create(str(path), config))
+            return cls(qe.EdgeShard.create(str(path), config), {})
 
     @classmethod
-    def load(cls, path: Path, dim: int) -> Self:
+    def load(cls, path: Path, dim: int, fields: Mapping[str, FieldKind]) -> Self:
         """Open an existing shard, replaying its log.
 
         Raises:
@@ -96,7 +103,26 @@ class PassageShard:
         """
         config = qe.EdgeConfig(vectors=vector_config(dim))
         with engine_errors(f"load {path}"):
-            return cls(qe.EdgeShard.load(str(path), config))
+            return cls(qe.EdgeShard.load(str(path), config), fields)
+
+    def forget_fields(self, fields: Mapping[str, FieldKind]) -> None:
+        """Drop the indexes of declared fields that are not among ``fields`` as they are."""
+        for name, kind in self._fields.items():
+            if fields.get(name) != kind:
+                with engine_errors("drop an index"):
+                    self._shard.update(drop_index(name))
+
+    def rewrite_fields(self, passages: Sequence[Passage], fields: Mapping[str, FieldKind]) -> None:
+        """Write the values of other fields into the payload of stored passages."""
+        for passage in passages:
+            payload = {FIELDS_KEY: field_payload(passage, fields)}
+            with engine_errors("declare fields"):
+                self._shard.update(qe.UpdateOperation.set_payload([point_id(passage.id)], payload))
+
+    def adopt_fields(self, fields: Mapping[str, FieldKind]) -> None:
+        """Take fields as declared that every payload holds by now, and index them."""
+        self._fields = fields
+        self._create_indexes()
 
     @property
     def passages(self) -> int:
@@ -116,7 +142,7 @@ class PassageShard:
             qe.Point(
                 point_id(embedded.passage.id),
                 {VECTOR_NAME: _numbers(embedded.vector)},
-                to_payload(embedded.passage),
+                to_payload(embedded, self._fields),
             )
             for embedded in passages
         ]
@@ -135,6 +161,26 @@ class PassageShard:
         found = {record.id: _passage(record) for record in self._retrieve(ids, payload=True)}
         return [found[key] for key in map(point_id, ids) if key in found]
 
+    def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the content hash of every passage that exists; empty where it has none."""
+        records = self._retrieve(ids, payload=["id", HASH_KEY])
+        payloads = [record.payload or {} for record in records]
+        return {payload["id"]: payload.get(HASH_KEY, "") for payload in payloads}
+
+    def scan(self, where: PassageFilter, limit: int, after: str | None) -> list[Passage]:
+        """Return the next eligible passages in the order of their point ids."""
+        start = None if after is None else point_id(after)
+        request = qe.ScrollRequest(
+            # The engine begins with ``offset`` itself.
+            offset=start,
+            limit=limit + 1,
+            filter=engine_filter(where),
+            with_payload=True,
+        )
+        with engine_errors("list passages"):
+            records, _ = self._shard.scroll(request)
+        return [_passage(record) for record in records if record.id != start][:limit]
+
     def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
         """Answer every query in one batch; best score first, then by id.
 
@@ -151,15 +197,33 @@ class PassageShard:
 
     def count(self, where: PassageFilter) -> int:
         """Return the exact number of eligible passages."""
-        return sum(self.languages(where).values())
+        if where.condition is None:
+            return sum(self.languages(where).values())
+        request = qe.CountRequest(exact=True, filter=engine_filter(where))
+        with engine_errors("count passages"):
+            return self._shard.count(request)
 
     def languages(self, where: PassageFilter) -> dict[str, int]:
         """Return the exact number of eligible passages per language, most frequent first."""
+        if where.condition is not None:
+            return self._count_languages(where)
         if self._languages is None:
-            self._languages = self._count_languages()
+            self._languages = self._count_languages(ANY_PASSAGE)
         if where.languages is None:
             return dict(self._languages)
         return {code: n for code, n in self._languages.items() if code in where.languages}
+
+    def facets(self, field: str, where: PassageFilter, limit: int) -> dict[str | int | bool, int]:
+        """Return the exact number of eligible passages per value, most frequent first."""
+        request = qe.FacetRequest(
+            field_key(field), limit=limit, exact=True, filter=engine_filter(where)
+        )
+        with engine_errors("count values"):
+            hits = self._shard.facet(request).hits
+        # The engine goes on listing values of which nothing is left.
+        counts = sorted((-hit.count, hit.value) for hit in hits if hit.count > 0)
+        is_bool = kind_of(field, self._fields, pointer="/field") == "bool"
+        return {(value == "true" if is_bool else value): -count for count, value in counts}
 
     def copy_to(self, other: PassageShard, ids: Collection[str]) -> None:
         """Make ``other`` agree with this shard on some ids, deletions included."""
@@ -184,16 +248,19 @@ class PassageShard:
         with engine_errors("store passages"):
             self._shard.update(qe.UpdateOperation.upsert_points(points))
 
-    def _count_languages(self) -> dict[str, int]:
-        request = qe.FacetRequest(LANGUAGE_KEY, limit=max(1, self.passages), exact=True)
-        with engine_errors("count languages"):
-            hits = self._shard.facet(request).hits
-        # The engine goes on listing languages of which nothing is left.
-        counts = ((str(hit.value), hit.count) for hit in hits if hit.count > 0)
-        return dict(sorted(counts, key=lambda item: (-item[1], item[0])))
+    def _count_languages(self, where: PassageFilter) -> dict[str, int]:
+        counts = self.facets("language", where, max(1, self.passages))
+        return {str(code): n for code, n in counts.items()}
+
+    def _create_indexes(self) -> None:
+        # Filtering without an index is a scan. It must precede the first point, because an
+        # approximate index is linked for the payload indexes that exist when it is built.
+        with engine_errors("index the fields"):
+            for name, kind in indexed_fields(self._fields).items():
+                self._shard.update(create_index(name, kind))
 
     def _retrieve(
-        self, ids: Collection[str], *, payload: bool, vector: bool = False
+        self, ids: Collection[str], *, payload: bool | list[str], vector: bool = False
     ) -> list[qe.Record]:
         keys: list[qe.PointId] = [point_id(passage_id) for passage_id in ids]
         with engine_errors("read passages"):
@@ -206,7 +273,7 @@ class PassageShard:
             qe.QueryRequest(
                 limit=limit,
                 query=qe.Query.Nearest(_numbers(query.vector), using=VECTOR_NAME),
-                filter=_filter(query.where),
+                filter=engine_filter(query.where),
                 with_payload=True,
                 params=_EXACT_SCORES,
             )
@@ -230,13 +297,6 @@ class PassageShard:
 def _numbers(vector: VectorArray) -> list[float]:
     """The engine reads numpy arrays as they are; its type stub knows lists only."""
     return cast("list[float]", vector)
-
-
-def _filter(where: PassageFilter) -> qe.Filter | None:
-    if where.languages is None:
-        return None
-    match = qe.MatchAny(sorted(where.languages))
-    return qe.Filter(must=[qe.FieldCondition(LANGUAGE_KEY, match=match)])
 
 
 def _passage(point: qe.Record | qe.ScoredPoint) -> Passage:

@@ -20,13 +20,20 @@ from app.adapters.edge_build import finish_build, start_build
 from app.adapters.edge_directory import copy_tree, remove_tree, sync_tree
 from app.adapters.edge_session import EdgeSession, IndexBuild
 from app.adapters.edge_shard import PassageShard
-from app.adapters.store_validation import is_usable_id, validate_passages, validate_queries
-from app.core.errors import StoreError, StoreUnavailableError
+from app.adapters.store_validation import (
+    is_usable_id,
+    validate_facets,
+    validate_passages,
+    validate_queries,
+    validate_scan,
+)
+from app.core.errors import CountMismatchError, StoreError, StoreUnavailableError
 from app.core.types import (
     ANY_PASSAGE,
     BuildReport,
     CollectionSpec,
     EmbeddedPassage,
+    FieldKind,
     NearestQuery,
     Passage,
     PassageFilter,
@@ -71,7 +78,18 @@ class EdgePassageStore:
         """
         if self._session is not None:
             raise StoreError(f"The store in {self._root} is open already; close it first.")
-        self._session = EdgeSession.begin(self._root, spec)
+        session = EdgeSession.begin(self._root, spec)
+        try:
+            await session.declare_fields()
+        except BaseException:
+            await session.end()
+            raise
+        self._session = session
+
+    @property
+    def fields(self) -> Mapping[str, FieldKind]:
+        """Members of the metadata that filters may read."""
+        return self._opened().spec.fields
 
     async def close(self) -> None:
         """Stop a build that is running, flush, and let go of the directory."""
@@ -111,10 +129,44 @@ class EdgePassageStore:
                 await self._breathe(session)
         return deleted
 
+    async def delete_where(self, where: PassageFilter, *, expected: int | None = None) -> int:
+        """Delete the eligible passages; see ``PassageStore.delete_where``. It survives power loss.
+
+        Raises:
+            CountMismatchError: They are not ``expected``; nothing was deleted.
+        """
+        session = self._opened()
+        deleted = 0
+        async with session.writing():
+            found = session.shard.count(where)
+            if expected is not None and found != expected:
+                raise CountMismatchError(expected=expected, found=found)
+            while page := session.shard.scan(where, CHUNK, None):
+                ids = [passage.id for passage in page]
+                session.will_write(ids)
+                deleted += session.shard.delete(ids)
+                await self._breathe(session)
+            if deleted:
+                session.flush()
+        return deleted
+
     async def get(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages that exist, in the order of ``ids``."""
         shard = self._opened().shard
         return shard.get([passage_id for passage_id in ids if is_usable_id(passage_id)])
+
+    async def content_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the content hash of every passage that exists; empty where it has none."""
+        shard = self._opened().shard
+        return shard.content_hashes([passage_id for passage_id in ids if is_usable_id(passage_id)])
+
+    async def scan(
+        self, *, limit: int, where: PassageFilter = ANY_PASSAGE, after: str | None = None
+    ) -> list[Passage]:
+        """Return the next eligible passages; see ``PassageStore.scan``."""
+        shard = self._opened().shard
+        validate_scan(limit, after)
+        return shard.scan(where, limit, after)
 
     async def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
         """Answer every query; best score first, then by id.
@@ -134,6 +186,14 @@ class EdgePassageStore:
     async def languages(self, where: PassageFilter = ANY_PASSAGE) -> Mapping[str, int]:
         """Return the number of eligible passages per language, most frequent first."""
         return self._opened().shard.languages(where)
+
+    async def facets(
+        self, field: str, *, limit: int, where: PassageFilter = ANY_PASSAGE
+    ) -> Mapping[str | int | bool, int]:
+        """Return the number of eligible passages per value; see ``PassageStore.facets``."""
+        session = self._opened()
+        validate_facets(field, limit, session.spec.fields)
+        return session.shard.facets(field, where, limit)
 
     async def health(self) -> StoreHealth:
         """Say which engine runs and how much it holds."""
@@ -205,7 +265,7 @@ async def _build_copy(session: EdgeSession, build: IndexBuild) -> None:
 
 async def _catch_up_and_swap(session: EdgeSession, build: IndexBuild) -> None:
     async with session.writing():
-        built = PassageShard.load(build.copy, session.spec.dim)
+        built = PassageShard.load(build.copy, session.spec.dim, session.spec.fields)
         try:
             for chunk in _chunks(sorted(build.touched)):
                 session.shard.copy_to(built, chunk)

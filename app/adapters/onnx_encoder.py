@@ -73,6 +73,10 @@ class OnnxEncoder:
         """Embed passages; as ``encode_queries``, with the passage prefix."""
         return self._encode(texts, self._spec.as_passages(texts))
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens are read of each text, prefixes aside."""
+        return [len(ids) for ids in self._tokenize(list(texts))]
+
     def _encode(self, raw: Sequence[str], texts: list[str]) -> VectorArray:
         vectors = np.zeros((len(texts), self._spec.dim), dtype=np.float32)
         token_ids = self._tokenize(texts)

@@ -7,12 +7,13 @@ at the next start. Nothing may reach an engine that these functions have not pas
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from app.core.errors import InvalidInputError, InvalidPassageError
-from app.core.types import UNDETERMINED, EmbeddedPassage, NearestQuery, Passage
+from app.core.errors import InvalidInputError, InvalidPassageError, MalformedFilterError
+from app.core.fields import EXPECTED, FACET_KINDS, kind_of
+from app.core.types import UNDETERMINED, EmbeddedPassage, FieldKind, NearestQuery, Passage
 
 MAX_ID_LENGTH = 512
 """Longest passage id, in characters."""
@@ -77,6 +78,35 @@ def validate_queries(queries: Sequence[NearestQuery], dim: int) -> None:
             )
 
 
+def validate_scan(limit: int, after: str | None) -> None:
+    """Check what a caller wants to list.
+
+    Raises:
+        InvalidInputError: The limit is below 1, or no passage can have the id to go on from.
+    """
+    if limit < 1:
+        raise InvalidInputError(f"The limit must be at least 1, not {limit}.", pointer="/limit")
+    if after is not None and not is_usable_id(after):
+        raise InvalidInputError("No passage can have the id to go on from.", pointer="/after")
+
+
+def validate_facets(field: str, limit: int, fields: Mapping[str, FieldKind]) -> None:
+    """Check which values a caller wants counted.
+
+    Raises:
+        MalformedFilterError: The field is not declared, or its values are not counted.
+        InvalidInputError: The limit is below 1.
+    """
+    kind = kind_of(field, fields, pointer="/field")
+    if kind not in FACET_KINDS:
+        raise MalformedFilterError(
+            f"{field!r} is {EXPECTED[kind]}; only keywords, integers and booleans are counted.",
+            pointer="/field",
+        )
+    if limit < 1:
+        raise InvalidInputError(f"The limit must be at least 1, not {limit}.", pointer="/limit")
+
+
 def is_usable_id(value: object) -> bool:
     """Return whether a passage can have this id; ids that none can have are simply not found."""
     return _id_problem(value) is None
@@ -90,6 +120,7 @@ def _check_passage(passage: Passage, pointer: str) -> None:
         "text": passage.text,
         "language": passage.language,
         "parallel_id": "" if passage.parallel_id is None else passage.parallel_id,
+        "document_id": "" if passage.document_id is None else passage.document_id,
     }
     for name, value in fields.items():
         problem = _string_problem(value)

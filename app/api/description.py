@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from app.api.access import describe_access
 from app.api.passage_routes import DESCRIBED_MODELS
 from app.api.problem import Problem
 
@@ -25,6 +26,7 @@ Errors are `application/problem+json` (RFC 9457) with a stable `code`. Every res
 _TAGS = [
     {"name": "search", "description": "Find passages."},
     {"name": "passages", "description": "Store, look at and delete passages."},
+    {"name": "compatibility", "description": "What clients of other services expect."},
     {"name": "model", "description": "What answers."},
     {"name": "operations", "description": "For operators and tools."},
 ]
@@ -56,6 +58,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     for path in document["paths"].values():
         for operation in path.values():
             _drop_generated_errors(operation["responses"])
+    describe_access(document)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in _GENERATED:
         schemas.pop(name, None)

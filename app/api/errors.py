@@ -46,10 +46,39 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
     core.InvalidQueryError: Kind(
         422, "Invalid query", "The query is empty or too long. Send a question of ordinary length."
     ),
+    core.MalformedFilterError: Kind(
+        400,
+        "Malformed filter",
+        "The filter breaks the grammar of must, should and must_not, or asks for a field that is "
+        "not declared; `errors` points to the place. GET /v1/collections/{name} lists the fields.",
+    ),
+    core.InvalidCursorError: Kind(
+        400,
+        "Invalid cursor",
+        "The cursor was not given out by this service, or belongs to another search. Use "
+        "`page.next_cursor` as it is, with the request that it came from.",
+    ),
+    core.CursorExpiredError: Kind(
+        410,
+        "Cursor expired",
+        "The answer that the cursor continues is not kept any more. Search again without a cursor.",
+    ),
+    core.DeadlineExceededError: Kind(
+        504,
+        "Out of time",
+        "The search took longer than `timeout_ms`. Give it more time, or ask for `on_timeout` "
+        "`degraded`.",
+    ),
     core.InvalidPassageError: Kind(
         422, "Invalid passage", "A passage cannot be stored; `errors` points to what is wrong."
     ),
     core.PassageNotFoundError: Kind(404, "Passage not found", "No passage with that id is stored."),
+    core.CountMismatchError: Kind(
+        409,
+        "Another number of passages",
+        "The filter selects another number of passages than `expected_count`, so that nothing was "
+        "deleted. Ask again with `dry_run`, and check what it selects.",
+    ),
     core.EncoderMismatchError: Kind(
         409,
         "Collection belongs to another encoder",
@@ -67,6 +96,27 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
         "Fit the calibrator again, with `isoglot-train calibrate`, for the encoder of the bundle.",
     ),
     core.CalibrationError: Kind(503, "Calibrator not usable", _BUNDLE_HELP),
+    core.AccessError: Kind(403, "Access denied", "The request may not do what it asks."),
+    core.UnauthenticatedError: Kind(
+        401,
+        "Not authenticated",
+        "Send a valid API key: `Authorization: Bearer KEY`, or `X-API-Key: KEY`. "
+        "`isoglot keys create` makes one.",
+    ),
+    core.MissingScopeError: Kind(
+        403,
+        "Not allowed",
+        "The API key is valid but lacks the scope that the detail names. Use another key.",
+    ),
+    core.RateLimitedError: Kind(
+        429,
+        "Too many requests",
+        "The API key has used up its requests for the moment. Wait `Retry-After` seconds; "
+        "`RateLimit` in every response says how many are left.",
+    ),
+    core.KeyFileError: Kind(
+        503, "Key file not usable", "Mend the key file, or make it anew with `isoglot keys`."
+    ),
     core.EncodingError: Kind(500, "Encoder failed", "The encoder failed. Report the request id."),
     core.UnencodableTextError: Kind(
         422,
@@ -103,6 +153,11 @@ API_KINDS: Mapping[str, Kind] = {
         413,
         "Body too large",
         "Send smaller requests, or stream passages as application/x-ndjson.",
+    ),
+    "body_timeout": Kind(
+        408,
+        "Body too slow",
+        "The next part of the body did not arrive in time. Send it without long pauses.",
     ),
     "unsupported_media_type": Kind(
         415, "Unsupported media type", "Name the media type of the body in Content-Type."

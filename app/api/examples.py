@@ -23,6 +23,22 @@ SEARCH_REQUESTS: dict[str, Any] = {
             "min_probability": 0.5,
         },
     },
+    "mixed": {
+        "summary": "Own language first, of several that are read",
+        "description": "Ordered by weight times probability. The probabilities stay what they are; "
+        "`explain` says where they come from.",
+        "value": {
+            "query": "Wie finde ich das Loch im Fahrradschlauch?",
+            "language": {"mode": "prefer", "prefer": {"de": 1.0, "en": 0.4, "*": 0.1}},
+            "filter": {"must_not": [{"key": "parallel_id", "match": {"value": "advertisement"}}]},
+            "target_precision": 0.3,
+            "include": ["text", "highlights"],
+            "explain": "full",
+            "diagnostics": ["calibration", "timing"],
+            "timeout_ms": 5000,
+            "on_timeout": "degraded",
+        },
+    },
 }
 
 _MODEL = {
@@ -54,13 +70,19 @@ SEARCH_RESPONSES: dict[str, Any] = {
                     "muestran dónde está el pinchazo.",
                     "parallel_id": "bicycle-puncture",
                     "metadata": {},
+                    "highlights": None,
+                    "explanation": None,
                 }
             ],
             "page": {
                 "limit": 3,
+                "offset": 0,
                 "returned": 1,
                 "candidates": 1,
+                "relation": "eq",
                 "dropped_below_min_probability": 0,
+                "dropped_by_target_precision": 0,
+                "next_cursor": None,
             },
             "query_language": {
                 "code": "de",
@@ -73,10 +95,12 @@ SEARCH_RESPONSES: dict[str, Any] = {
                     "exposure": {"es": 1.0},
                     "corpus_share": {"es": 1.0},
                     "exposure_lift": {"es": 1.0},
+                    "score_offset": {"de>es": -0.031},
                     "same_language_share": 0.0,
                     "rank_agreement_with_score_order": None,
                     "filtered_corpus_size": 1,
                 },
+                "calibration": None,
                 "timing": None,
             },
             "model": _MODEL,
@@ -94,9 +118,13 @@ SEARCH_RESPONSES: dict[str, Any] = {
             "hits": [],
             "page": {
                 "limit": 10,
+                "offset": 0,
                 "returned": 0,
-                "candidates": 60,
-                "dropped_below_min_probability": 10,
+                "candidates": 100,
+                "relation": "gte",
+                "dropped_below_min_probability": 100,
+                "dropped_by_target_precision": 0,
+                "next_cursor": None,
             },
             "query_language": {
                 "code": "en",
@@ -108,6 +136,54 @@ SEARCH_RESPONSES: dict[str, Any] = {
             "model": _MODEL,
             "warnings": [],
             "took_ms": 2.9,
+        },
+    },
+}
+
+BATCH_REQUESTS: dict[str, Any] = {
+    "two": {
+        "summary": "Two questions, one of which cannot be answered",
+        "value": {
+            "searches": [
+                SEARCH_REQUESTS["abstention"]["value"],
+                {"query": "Wie finde ich das Loch im Fahrradschlauch?", "limit": 1000},
+            ]
+        },
+    },
+}
+
+BATCH_RESPONSES: dict[str, Any] = {
+    "two": {
+        "summary": "A response and a problem",
+        "value": {
+            "results": [
+                {
+                    "status": 200,
+                    "response": SEARCH_RESPONSES["abstention"]["value"],
+                    "problem": None,
+                },
+                {
+                    "status": 422,
+                    "response": None,
+                    "problem": {
+                        "type": "/problems/invalid_input",
+                        "title": "Invalid input",
+                        "status": 422,
+                        "detail": "limit is 1000; it must be 1 to 100.",
+                        "instance": "/v1/search:batch",
+                        "code": "invalid_input",
+                        "request_id": "5b1f7c0e9d8a4f2b8c6d3e1a0f9b8c7d",
+                        "errors": [
+                            {
+                                "pointer": "/limit",
+                                "code": "invalid_input",
+                                "detail": "limit is 1000; it must be 1 to 100.",
+                            }
+                        ],
+                    },
+                },
+            ],
+            "took_ms": 6.1,
         },
     },
 }

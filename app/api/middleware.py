@@ -5,20 +5,25 @@ Plain ASGI: the framework's own middleware class buffers streams and hides the r
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import structlog
 from fastapi import FastAPI, Request
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.access import AccessControl, Keys
 from app.api.errors import api_error, problem_for
 from app.api.strict_json import NDJSON_MEDIA_TYPE, media_type
 from app.core.errors import IsoglotError
+from app.core.rate_limit import RateLimit
 from app.telemetry import Metrics
 
 _log = structlog.stdlib.get_logger("isoglot.access")
@@ -37,6 +42,17 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 """Headers of every response that does not set them itself."""
+
+
+CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+CORS_REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
+CORS_RESPONSE_HEADERS = (
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "Server-Timing",
+    "X-Request-ID",
+)
 
 
 class RequestContext:
@@ -74,7 +90,16 @@ class RequestContext:
         seconds = exchange.seconds
         self._metrics.request_answered(route=route, method=method, status=status, seconds=seconds)
         write = _log.debug if route in _QUIET_ROUTES else _log.info
-        write("request", method=method, route=route, status=status, ms=round(seconds * 1e3, 2))
+        key = getattr(scope["state"].get("access"), "key_id", None)
+        shown = {} if key is None else {"key": key}
+        write(
+            "request",
+            method=method,
+            route=route,
+            status=status,
+            ms=round(seconds * 1e3, 2),
+            **shown,
+        )
 
 
 class BodyLimit:
@@ -111,6 +136,48 @@ class BodyLimit:
             "body_too_large",
             f"The body has more than {self._max_bytes} bytes. Send smaller requests, or stream "
             f"passages as {NDJSON_MEDIA_TYPE}.",
+            headers={"Connection": "close"},
+        )
+
+
+class BodyClock:
+    """Gives up on bodies that do not go on arriving: a client may be slow, but not silent."""
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_complete = has_begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        async def timed() -> Message:
+            nonlocal is_complete
+            if is_complete:  # What is waited for now is that the client leaves.
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), self._seconds)
+            except TimeoutError:
+                if has_begun:  # Half an answer is out, so there is no status to send any more.
+                    return {"type": "http.disconnect"}
+                raise self._too_slow() from None
+            is_complete = not message.get("more_body", False)
+            return message
+
+        await self._app(scope, timed, watched)
+
+    def _too_slow(self) -> Exception:
+        return api_error(
+            "body_timeout",
+            f"No part of the body arrived for {self._seconds:g} seconds.",
             headers={"Connection": "close"},
         )
 
@@ -172,9 +239,39 @@ class _Exchange:
         await self._send(message)
 
 
-def add_middleware(app: FastAPI, *, metrics: Metrics, max_body_bytes: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What requests are held to.
+
+    Attributes:
+        max_body_bytes: Largest body that is not NDJSON.
+        body_seconds: Longest pause within a body.
+        keys: API keys; ``None`` lets everybody do everything.
+        rate_limit: That of keys without their own.
+        cors_origins: Origins whose pages may call; none by default.
+    """
+
+    max_body_bytes: int
+    body_seconds: float
+    keys: Keys | None = None
+    rate_limit: RateLimit | None = None
+    cors_origins: Sequence[str] = ()
+
+
+def add_middleware(app: FastAPI, *, metrics: Metrics, bounds: Bounds) -> None:
     """Put everything of this module around an application; the last one added is outermost."""
-    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(BodyClock, seconds=bounds.body_seconds)
+    app.add_middleware(BodyLimit, max_bytes=bounds.max_body_bytes)
+    app.add_middleware(AccessControl, keys=bounds.keys, limit=bounds.rate_limit)
+    if bounds.cors_origins:
+        # Outside of access control: a preflight carries no key, and a refusal must be readable.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(bounds.cors_origins),
+            allow_methods=CORS_METHODS,
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_RESPONSE_HEADERS,
+        )
     app.add_middleware(RequestContext, metrics=metrics)
     app.add_middleware(StartFailure)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
+from app.api import model_examples
 from app.api.convert import model
 from app.api.errors import KINDS, api_error
-from app.api.problem import documented
+from app.api.problem import answered, documented
 from app.api.readiness import MetricsDep, Services, ServicesDep, StateDep
 from app.api.schemas import ModelOut
 from app.telemetry import METRICS_CONTENT_TYPE
@@ -87,7 +88,13 @@ class ProblemKindOut(BaseModel):
     explanation: str
 
 
-@router.get("/health/live", operation_id="checkLiveness", summary="Alive?", tags=["operations"])
+@router.get(
+    "/health/live",
+    operation_id="checkLiveness",
+    summary="Alive?",
+    tags=["operations"],
+    responses=answered(model_examples.LIVE_ANSWERS),
+)
 async def live() -> LiveOut:
     """Answer as soon as the process listens, whatever else it is doing."""
     return LiveOut(status="live")
@@ -98,7 +105,7 @@ async def live() -> LiveOut:
     operation_id="checkReadiness",
     summary="Ready?",
     tags=["operations"],
-    responses=documented(503),
+    responses={**answered(model_examples.READY_ANSWERS), **documented(500, 503)},
 )
 async def ready(state: StateDep) -> ReadyOut:
     """Answer 200 once searches are answered; until then 503, saying why."""
@@ -121,7 +128,16 @@ async def ready(state: StateDep) -> ReadyOut:
     summary="Prometheus metrics",
     tags=["operations"],
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {
+            "content": {
+                "text/plain": {
+                    "schema": {"type": "string"},
+                    "examples": model_examples.METRICS_ANSWERS,
+                }
+            }
+        }
+    },
 )
 async def metrics(metrics: MetricsDep) -> Response:
     """Return all metrics in the text format of Prometheus."""
@@ -133,7 +149,7 @@ async def metrics(metrics: MetricsDep) -> Response:
     operation_id="getBundle",
     summary="What is loaded",
     tags=["model"],
-    responses=documented(409, 500, 503),
+    responses={**answered(model_examples.BUNDLE_ANSWERS), **documented(409, 500, 503)},
 )
 async def bundle(services: ServicesDep) -> BundleOut:
     """Describe the loaded bundle: its encoder, and what its calibrator was fitted on."""
@@ -161,9 +177,16 @@ async def bundle(services: ServicesDep) -> BundleOut:
     operation_id="explainProblem",
     summary="What a problem means",
     tags=["operations"],
-    responses=documented(404),
+    responses={**answered(model_examples.PROBLEM_ANSWERS), **documented(404)},
 )
-async def explain_problem(code: str) -> ProblemKindOut:
+async def explain_problem(
+    code: Annotated[
+        str,
+        Path(
+            description="`code` of a problem body.", openapi_examples=model_examples.PROBLEM_CODES
+        ),
+    ],
+) -> ProblemKindOut:
     """Explain a kind of problem; the `type` of every problem body points here."""
     kind = KINDS.get(code)
     if kind is None:

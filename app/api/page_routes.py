@@ -1,4 +1,4 @@
-"""The search page: four files that call the public API and nothing else."""
+"""The search page: static files that call the public API and nothing else."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ PAGE_POLICY = (
 
 _DIRECTORY = Path(__file__).parent / "static"
 _MEDIA_TYPES = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
+# Listed once: a name in a request is only ever compared with these, and never becomes a path.
+_FILES = {file.name: file for file in _DIRECTORY.iterdir() if file.suffix in _MEDIA_TYPES}
 # Looked at again each time, so that an upgraded service never runs with an old script.
 _CACHING = {"Cache-Control": "no-cache"}
 
@@ -40,6 +42,7 @@ async def page() -> FileResponse:
 @router.get("/static/{name}")
 async def static_file(name: str) -> FileResponse:
     """Return a file of the page."""
-    if name not in _MEDIA_TYPES:
+    file = _FILES.get(name)
+    if file is None:
         raise api_error("not_found", f"The page has no file {name!r}.")
-    return FileResponse(_DIRECTORY / name, media_type=_MEDIA_TYPES[name], headers=_CACHING)
+    return FileResponse(file, media_type=_MEDIA_TYPES[file.suffix], headers=_CACHING)

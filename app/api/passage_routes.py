@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import JsonValue, ValidationError
 
-from app.api import convert
+from app.api import convert, passage_examples
 from app.api.errors import api_error, invalid_request, validation_items
-from app.api.ndjson import NdjsonUpload
-from app.api.problem import ProblemItem, documented
-from app.api.readiness import ServicesDep, StateDep
-from app.api.schemas import PassageBatch, PassageIn, PassageOut, StoredOut
+from app.api.ndjson import NdjsonUpload, OnError, UploadOptions
+from app.api.problem import ProblemItem, answered, documented
+from app.api.readiness import Services, ServicesDep, StateDep
+from app.api.schemas import Closing, LineAnswer, PassageBatch, PassageIn, PassageOut, StoredOut
 from app.api.strict_json import (
     JSON_MEDIA_TYPE,
     NDJSON_MEDIA_TYPE,
+    content_encoding,
     read_json,
     require_media_type,
 )
+from app.core.entries import Entry, Stored, content_hash
 from app.core.errors import InvalidInputError, InvalidPassageError
-from app.core.ingest import checked
-from app.core.types import Passage
 
 router = APIRouter(tags=["passages"])
 
-DESCRIBED_MODELS = (PassageBatch, PassageIn)
+DESCRIBED_MODELS = (PassageBatch, PassageIn, LineAnswer, Closing)
 """Models that the API description refers to by name; no route declares them to the framework."""
 
-_LINES = (
-    '{"line":1,"id":"a","status":"stored"}\n'
-    '{"line":2,"status":"rejected","error":{"code":"malformed_json","detail":"The line is not '
-    'JSON: expected ident at line 1 column 2."}}\n'
-    '{"summary":{"received":2,"stored":1,"rejected":1}}\n'
-)
+_ANSWER = {
+    "anyOf": [
+        {"$ref": "#/components/schemas/LineAnswer"},
+        {"$ref": "#/components/schemas/Closing"},
+    ]
+}
+
+PassageId = Annotated[
+    str,
+    Path(
+        description="Id of the passage; a slash in it may stand as it is.",
+        openapi_examples=passage_examples.PASSAGE_IDS,
+    ),
+]
 
 _REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
@@ -46,10 +54,12 @@ _REQUEST_BODY: dict[str, Any] = {
                         {"$ref": "#/components/schemas/PassageBatch"},
                         {"type": "array", "items": {"$ref": "#/components/schemas/PassageIn"}},
                     ]
-                }
+                },
+                "examples": passage_examples.STORE_REQUESTS,
             },
             NDJSON_MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/PassageIn"},
+                "examples": passage_examples.STORE_LINES,
             },
         },
     }
@@ -65,44 +75,94 @@ _REQUEST_BODY: dict[str, Any] = {
         200: {
             "description": "Stored. NDJSON is answered with a line for every line and a summary; "
             "an answer without summary was cut off.",
-            "content": {NDJSON_MEDIA_TYPE: {"schema": {"type": "string"}, "example": _LINES}},
+            "content": {
+                JSON_MEDIA_TYPE: {"examples": passage_examples.STORE_ANSWERS},
+                NDJSON_MEDIA_TYPE: {"schema": _ANSWER, "examples": passage_examples.LINE_ANSWERS},
+            },
         },
         **documented(400, 409, 413, 415, 422, 500, 503),
     },
     openapi_extra=_REQUEST_BODY,
 )
 async def store_passages(
-    request: Request, services: ServicesDep, state: StateDep
+    request: Request,
+    services: ServicesDep,
+    state: StateDep,
+    *,
+    on_error: Annotated[
+        OnError,
+        Query(
+            description="NDJSON only. `continue`: a rejected line is reported, and the next one "
+            "is read. `abort`: the upload ends at the first line that is rejected; what comes "
+            "before it is stored, and nothing after it."
+        ),
+    ] = "continue",
+    wait: Annotated[
+        bool,
+        Query(
+            description="`true`: passages survive loss of power before they are answered. "
+            "`false`: they are found at once and survive the end of the process, and loss of "
+            "power a little later; uploads are faster."
+        ),
+    ] = True,
 ) -> StoredOut | Response:
-    """Insert passages, or replace those with the same id.
+    """Insert passages, or replace those with the same id; what is unchanged is not encoded again.
 
     JSON (`{"passages": [...]}` or a list) is stored as a whole or not at all. NDJSON is read line
-    by line, however long it is: good lines are stored, bad ones are reported by number.
+    by line, however long it is, and may be compressed with gzip: good lines are stored, bad ones
+    are reported by number.
     """
     if require_media_type(request, JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE) == NDJSON_MEDIA_TYPE:
-        return NdjsonUpload(request, services.ingest, state.metrics)
+        is_gzip = content_encoding(request) == "gzip"
+        options = UploadOptions(on_error=on_error, wait=wait, is_gzip=is_gzip)
+        return NdjsonUpload(request, services.ingest, state.metrics, options)
     raw = await read_json(request)
     root = "" if isinstance(raw, list) else "/passages"
     received = len(_members(raw))
     try:
         _check_size(received, state.max_batch)
-        stored = await _add(services, _passages(raw, root), root)
+        outcomes = await _add(services, _entries(services, raw, root), root, wait=wait)
     except Exception:
         state.metrics.passages_answered(stored=0, rejected=received)
         raise
-    state.metrics.passages_answered(stored=stored, rejected=0)
-    return StoredOut(stored=stored)
+    answer = _summed_up(outcomes)
+    state.metrics.passages_answered(stored=answer.stored, rejected=0)
+    return answer
 
 
 @router.get(
     "/v1/passages/{passage_id:path}",
     operation_id="getPassage",
     summary="Look at a passage",
-    responses=documented(404, 409, 500, 503),
+    response_model=PassageOut,
+    responses={
+        **answered(
+            passage_examples.PASSAGE_ANSWERS,
+            headers={
+                "ETag": {
+                    "description": "Changes with the content of the passage.",
+                    "schema": {"type": "string"},
+                }
+            },
+        ),
+        304: {"description": "The passage is as `If-None-Match` knows it."},
+        **documented(404, 409, 500, 503),
+    },
 )
-async def get_passage(passage_id: str, services: ServicesDep) -> PassageOut:
+async def get_passage(
+    passage_id: PassageId,
+    services: ServicesDep,
+    response: Response,
+    if_none_match: Annotated[str | None, Header(description="`ETag` of an earlier answer.")] = None,
+) -> PassageOut | Response:
     """Return a stored passage."""
-    return convert.from_passage(await services.ingest.get(passage_id))
+    passage = await services.ingest.get(passage_id)
+    tag = f'"{content_hash(passage)}"'
+    known = {known.strip().removeprefix("W/") for known in (if_none_match or "").split(",")}
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers={"ETag": tag})
+    response.headers["ETag"] = tag
+    return convert.from_passage(passage)
 
 
 @router.delete(
@@ -112,7 +172,7 @@ async def get_passage(passage_id: str, services: ServicesDep) -> PassageOut:
     status_code=204,
     responses=documented(404, 409, 500, 503),
 )
-async def delete_passage(passage_id: str, services: ServicesDep) -> None:
+async def delete_passage(passage_id: PassageId, services: ServicesDep) -> None:
     """Delete a stored passage."""
     await services.ingest.delete(passage_id)
 
@@ -131,7 +191,7 @@ def _members(raw: JsonValue) -> list[JsonValue]:
     return found if isinstance(found, list) else []
 
 
-def _passages(raw: JsonValue, root: str) -> list[Passage]:
+def _entries(services: Services, raw: JsonValue, root: str) -> list[Entry]:
     """Validate all passages of a JSON body, and report everything that is wrong at once."""
     try:
         batch = PassageBatch.model_validate({"passages": raw} if isinstance(raw, list) else raw)
@@ -143,26 +203,33 @@ def _passages(raw: JsonValue, root: str) -> list[Passage]:
                 for item in items
             ]
         raise invalid_request(items) from error
-    passages: list[Passage] = []
+    entries: list[Entry] = []
     problems: list[ProblemItem] = []
     for index, passage in enumerate(batch.passages):
         try:
-            passages.append(checked(convert.to_passage(passage)))
+            entries.append(services.ingest.check(convert.to_entry(passage)))
         except InvalidInputError as error:
             pointer = f"{root}/{index}{error.pointer}"
             problems.append(ProblemItem(pointer=pointer, code=error.code, detail=str(error)))
     if problems:
         raise invalid_request(problems, InvalidPassageError.code)
-    return passages
+    return entries
 
 
-async def _add(services: ServicesDep, passages: Sequence[Passage], root: str) -> int:
+async def _add(
+    services: Services, entries: Sequence[Entry], root: str, *, wait: bool
+) -> list[Stored]:
     try:
-        return await services.ingest.add(passages)
+        return await services.ingest.add(entries, durable=wait)
     except InvalidPassageError as error:
-        # The store counts distinct passages; the caller counts what was sent.
-        _, index, *rest = error.pointer.split("/")
-        sent_at = {passage.id: position for position, passage in enumerate(passages)}
-        position = list(sent_at.values())[int(index)]
-        pointer = "/".join([root, str(position), *rest])
-        raise InvalidPassageError(str(error), pointer=pointer) from error
+        raise InvalidPassageError(str(error), pointer=f"{root}{error.pointer}") from error
+
+
+def _summed_up(outcomes: Sequence[Stored]) -> StoredOut:
+    statuses = [outcome.status for outcome in outcomes]
+    return StoredOut(
+        stored=len({outcome.id for outcome in outcomes}),
+        created=statuses.count("created"),
+        updated=statuses.count("updated"),
+        unchanged=statuses.count("unchanged"),
+    )

@@ -90,14 +90,34 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def answered(
+    examples: Mapping[str, Any], headers: Mapping[str, Any] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI response of a route that answers with JSON.
+
+    Args:
+        examples: Named examples of the body.
+        headers: Name of a header to its description.
+    """
+    response: dict[str, Any] = {"content": {"application/json": {"examples": examples}}}
+    return {200: response if headers is None else {**response, "headers": headers}}
+
+
 _DESCRIPTIONS = {
-    400: "The body is not JSON.",
+    400: "The body is not JSON, or a filter or cursor in it is malformed.",
+    401: "An API key is needed, and there is none, or none that is valid.",
+    403: "The API key does not have the scope that this needs.",
     404: "There is no such thing.",
     405: "The path exists, but not with this method; `Allow` names those it has.",
-    409: "The collection was indexed with another encoder than the one that is loaded.",
+    408: "The body did not arrive in time.",
+    409: "The collection was indexed with another encoder than the one that is loaded, or a filter "
+    "selects another number of passages than expected.",
+    410: "The answer that the cursor continues is not kept any more.",
     413: "The body, or the number of passages in it, is too large.",
     415: "The body is of a media type that is not understood here.",
     422: "The body is JSON, but not a valid request; `errors` points to what is wrong.",
+    429: "The API key has used up its requests; try again after `Retry-After` seconds.",
     500: "The service failed; the log has the cause under this `request_id`.",
     503: "The service is not ready; try again after `Retry-After` seconds.",
+    504: "The search took longer than `timeout_ms`.",
 }

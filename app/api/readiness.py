@@ -6,11 +6,14 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
+from app.api.access import access_of
 from app.api.errors import api_error
 from app.core.bundle import Bundle
+from app.core.embeddings import EmbeddingService
 from app.core.errors import IsoglotError
 from app.core.ingest import IngestService
 from app.core.ports import PassageStore
+from app.core.reranking import RerankService
 from app.core.search import SearchService
 from app.telemetry import Metrics
 
@@ -41,6 +44,20 @@ class Services(Protocol):
     @property
     def ingest(self) -> IngestService:
         """Adds, returns and removes passages."""
+        ...
+
+    @property
+    def embeddings(self) -> EmbeddingService:
+        """Embeds texts."""
+        ...
+
+    @property
+    def rerank(self) -> RerankService:
+        """Ranks documents that are not stored."""
+        ...
+
+    def for_tenant(self, tenant: str) -> Services:
+        """Return the same for the passages of one tenant, beside which there are no others."""
         ...
 
 
@@ -116,7 +133,10 @@ def api_state(request: Request) -> ApiState:
 
 
 def _services(request: Request) -> Services:
-    return api_state(request).readiness.services()
+    """Return what answers this request: for the key of a tenant, that tenant's passages alone."""
+    services = api_state(request).readiness.services()
+    tenant = access_of(request).tenant
+    return services if tenant is None else services.for_tenant(tenant)
 
 
 def _metrics(request: Request) -> Metrics:

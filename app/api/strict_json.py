@@ -53,16 +53,17 @@ def require_media_type(request: Request, *accepted: str) -> str:
     """Return the media type of the body.
 
     Raises:
-        ApiError: It is none of ``accepted``, or the body is compressed (415).
+        ApiError: It is none of ``accepted``, or the body is compressed and not NDJSON (415).
     """
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
+    found = media_type(request)
+    encoding = content_encoding(request)
+    if encoding not in (("identity", "gzip") if found == NDJSON_MEDIA_TYPE else ("identity",)):
         raise api_error(
             "unsupported_media_type",
-            f"Content-Encoding {encoding} is not supported; send the body uncompressed.",
+            f"Content-Encoding {encoding} is not supported here; send the body uncompressed, or "
+            f"passages as {NDJSON_MEDIA_TYPE} with gzip.",
             headers={"Accept-Encoding": "identity"},
         )
-    found = media_type(request)
     if found not in accepted:
         named = f"Content-Type is {found}" if found else "Content-Type is missing"
         raise api_error(
@@ -71,6 +72,11 @@ def require_media_type(request: Request, *accepted: str) -> str:
             headers={"Accept-Post": ", ".join(accepted)},
         )
     return found
+
+
+def content_encoding(request: Request) -> str:
+    """Return how the body is compressed, lower case; ``identity`` where it is not."""
+    return request.headers.get("content-encoding", "identity").lower()
 
 
 async def read_json(request: Request) -> JsonValue:

@@ -8,6 +8,7 @@ import typer
 
 from app.cli.bundle import bundle_commands
 from app.cli.exits import EXIT_CODES, Exit, complain, friendly_errors
+from app.cli.keys import key_commands
 from app.cli.options import (
     BundleOption,
     DataDirOption,
@@ -30,6 +31,7 @@ cli = typer.Typer(
     rich_markup_mode="rich",
 )
 cli.add_typer(bundle_commands, name="bundle")
+cli.add_typer(key_commands, name="keys")
 
 FilesArgument = Annotated[
     list[str],
@@ -66,7 +68,9 @@ def _examples(*lines: str) -> str:
 
 
 @cli.command(
-    epilog=_examples("isoglot serve", "isoglot serve --host 0.0.0.0 --port 80 --data-dir /srv/data")
+    epilog=_examples(
+        "isoglot serve", "ISOGLOT_KEY_FILE=keys.json isoglot serve --host 0.0.0.0 --port 80"
+    )
 )
 def serve(
     host: HostOption = None,
@@ -76,7 +80,8 @@ def serve(
 ) -> None:
     """Answer searches over HTTP, and show a page to search with.
 
-    Ends with code 3 if the port is in use, the bundle damaged or the data directory locked.
+    Other machines are answered only if there are API keys (`isoglot keys`). Ends with code 3 if
+    the port is in use, the bundle damaged or the data directory locked.
     """
     with friendly_errors():
         settings = settings_from(host=host, port=port, bundle=bundle, data_dir=data_dir)
@@ -118,6 +123,7 @@ def index(
     epilog=_examples(
         'isoglot search "Why is the sky blue?"',
         'isoglot search "Wie flicke ich einen Reifen?" --passages-in en --passages-in fr',
+        'isoglot search "Wie flicke ich einen Reifen?" --prefer de --prefer en=0.4 --explain',
         'isoglot search "puncture" --json --url http://127.0.0.1:8000 | jq .hits[0]',
     )
 )
@@ -134,10 +140,35 @@ def search(  # noqa: PLR0913  one argument an option
         typer.Option(help="Only passages in this language; may be repeated.", show_default=False),
     ] = None,
     *,
+    offset: Annotated[int, typer.Option(help="Passages to leave out at the beginning.")] = 0,
+    prefer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LANGUAGE[=WEIGHT]",
+            help="Order by weight, 0 to 1, times probability; may be repeated, * for the rest.",
+            show_default=False,
+        ),
+    ] = None,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Let every language contribute candidates.")
+    ] = False,
+    filter_: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="JSON", help="Filter, as in POST /search."),
+    ] = None,
     min_probability: Annotated[
         float | None,
         typer.Option(help="Leave out passages less probable than this.", show_default=False),
     ] = None,
+    target_precision: Annotated[
+        float | None,
+        typer.Option(
+            help="Cut where the mean probability would fall below this.", show_default=False
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what each probability is made of.")
+    ] = False,
     bundle: BundleOption = None,
     data_dir: DataDirOption = None,
     url: UrlOption = None,
@@ -157,9 +188,15 @@ def search(  # noqa: PLR0913  one argument an option
         body = search_body(
             query,
             limit=limit,
+            offset=offset,
             language=language,
             passages_in=passages_in or [],
+            prefer=prefer or [],
+            balance=balance,
+            filter=filter_,
             min_probability=min_probability,
+            target_precision=target_precision,
+            explain=explain,
         )
         run_search(body, settings=settings, url=url, as_json=as_json)
 

@@ -33,7 +33,7 @@ from app.cli.serve import run_server
 from app.core.bundle import Bundle, load_bundle
 from app.core.errors import UnencodableTextError
 from app.core.languages import primary_language
-from app.core.search import SearchRequest, SearchResult
+from app.core.search_types import SearchRequest, SearchResult
 from app.core.types import Passage
 from app.settings import Settings
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import app
 from app.cli.exits import CannotStartError
 from app.cli.passages_file import Rejection, read_passages
+from app.core.entries import Document
 from app.core.types import Passage
 
 _PASSAGES = "passages.jsonl"
@@ -81,7 +82,9 @@ def load_passages(directory: Path) -> list[Passage]:
     for entry in read_passages(str(directory / _PASSAGES)):
         if isinstance(entry, Rejection):
             raise CannotStartError(f"{entry.file}:{entry.line}: {entry.reason}")
-        passages.append(entry.passage)
+        if isinstance(entry.entry, Document):
+            raise CannotStartError(f"{entry.file}:{entry.line}: the demo corpus is split already.")
+        passages.append(entry.entry)
     return passages
 
 

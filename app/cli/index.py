@@ -75,7 +75,7 @@ async def _index(
 @asynccontextmanager
 async def _sink(settings: Settings, url: str | None) -> AsyncIterator[Sink]:
     if url is not None:
-        async with RemoteService(url) as service:
+        async with RemoteService(url, key=settings.api_key) as service:
             yield service
     else:
         async with open_runtime(settings) as runtime:

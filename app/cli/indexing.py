@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from app.cli.passages_file import PassageLine, Rejection, read_passages
-from app.core.errors import InvalidInputError
+from app.core.entries import Rejected
 from app.core.ingest import IngestService
 
 BATCH_LINES = 256
@@ -49,17 +49,12 @@ class LocalSink:
 
     async def store(self, lines: Sequence[PassageLine]) -> list[Rejection]:
         """Store passages; where one of them cannot be stored, the others are."""
-        try:
-            await self._ingest.add([line.passage for line in lines], durable=False)
-        except InvalidInputError as error:
-            if len(lines) == 1:
-                return [Rejection(lines[0].file, lines[0].line, str(error))]
-        else:
-            return []
-        rejections = []
-        for line in lines:
-            rejections += await self.store([line])
-        return rejections
+        outcomes = await self._ingest.add_each([line.entry for line in lines], durable=False)
+        return [
+            Rejection(line.file, line.line, str(outcome.error))
+            for line, outcome in zip(lines, outcomes, strict=True)
+            if isinstance(outcome, Rejected)
+        ]
 
 
 async def index_files(

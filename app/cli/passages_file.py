@@ -13,13 +13,12 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from app.api.convert import to_passage
+from app.api.convert import to_entry
 from app.api.schemas import PassageIn
 from app.api.strict_json import MalformedJsonError, parse_json
 from app.cli.exits import CannotStartError
+from app.core.entries import Document, Entry, checked
 from app.core.errors import InvalidInputError
-from app.core.ingest import checked
-from app.core.types import Passage
 
 STDIN = "-"
 
@@ -46,13 +45,13 @@ class PassageLine:
     Attributes:
         file: Name of its file.
         line: Its number, from 1.
-        passage: The passage.
+        entry: The passage, or the document that is to be split.
         read: Bytes of the file that were read so far, as they lie on the disk.
     """
 
     file: str
     line: int
-    passage: Passage
+    entry: Entry
     read: int
 
 
@@ -74,15 +73,16 @@ def read_passages(name: str) -> Iterator[PassageLine | Rejection]:
         raise CannotStartError(f"{name} cannot be read: {error}") from error
 
 
-def parse_passage(line: bytes) -> Passage:
-    """Return the passage that one line holds.
+def parse_entry(line: bytes) -> Entry:
+    """Return the passage, or the document to be split, that one line holds.
 
     Raises:
         MalformedJsonError: The line is not JSON.
         ValidationError: It is JSON, but not a passage.
         InvalidInputError: A member of the passage is out of range.
     """
-    return checked(to_passage(PassageIn.model_validate(parse_json(line))))
+    entry = to_entry(PassageIn.model_validate(parse_json(line)))
+    return entry if isinstance(entry, Document) else checked(entry)
 
 
 def file_size(name: str) -> int | None:
@@ -109,12 +109,12 @@ def _opened(name: str) -> Iterator[tuple[IO[bytes] | None, Iterable[bytes]]]:
 
 def _line(name: str, number: int, line: bytes, raw: IO[bytes] | None) -> PassageLine | Rejection:
     try:
-        passage = parse_passage(line)
+        entry = parse_entry(line)
     except ValidationError as error:
         return Rejection(name, number, _problems(error))
     except (MalformedJsonError, InvalidInputError) as error:
         return Rejection(name, number, str(error))
-    return PassageLine(name, number, passage, read=raw.tell() if raw else 0)
+    return PassageLine(name, number, entry, read=raw.tell() if raw else 0)
 
 
 def _problems(error: ValidationError) -> str:

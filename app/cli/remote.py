@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Self
 
 import httpx
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from app.api.ndjson import LineAnswer, Summary
-from app.api.schemas import PassageIn, SearchBody, SearchResponse
+from app.api.answer_schemas import SearchResponse
+from app.api.schemas import LineAnswer, PassageIn, SplitIn, Summary
+from app.api.search_schemas import SearchBody
 from app.api.strict_json import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE
 from app.cli.exits import CannotStartError, UsageError
 from app.cli.passages_file import PassageLine, Rejection
-from app.core.types import UNDETERMINED, Passage
+from app.core.entries import Document, Entry
+from app.core.types import UNDETERMINED
 
 _TIMEOUT_SECONDS = 120.0
 
@@ -25,15 +28,25 @@ class RemoteService:
 
     Args:
         url: Base address, for example ``http://127.0.0.1:8000``.
+        key: API key, where the service needs one.
         transport: How requests travel; over the network by default.
     """
 
-    def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: SecretStr | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         if not url.startswith(("http://", "https://")):
             raise UsageError(f"--url {url} must begin with http:// or https://.")
         self._url = url
         self._client = httpx.AsyncClient(
-            base_url=url, timeout=_TIMEOUT_SECONDS, transport=transport
+            base_url=url,
+            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
+            timeout=_TIMEOUT_SECONDS,
+            transport=transport,
         )
 
     async def __aenter__(self) -> Self:
@@ -66,7 +79,7 @@ class RemoteService:
         """
         response = await self._post(
             "/v1/passages",
-            b"".join(_as_line(line.passage) for line in lines),
+            b"".join(_as_line(line.entry) for line in lines),
             NDJSON_MEDIA_TYPE,
         )
         return self._rejections(lines, response.text)
@@ -78,11 +91,11 @@ class RemoteService:
         aborted = Summary.model_validate(closing["summary"]).aborted
         if aborted is not None:
             raise CannotStartError(f"{self._url} stopped in the middle: {aborted.detail}")
-        judged = [LineAnswer.model_validate({"id": None, **answer}) for answer in answers]
+        judged = [LineAnswer.model_validate(answer) for answer in answers]
         return [
             Rejection(lines[a.line - 1].file, lines[a.line - 1].line, _reason(a))
             for a in judged
-            if a.status != "stored"
+            if a.status == "rejected"
         ]
 
     async def _post(self, path: str, content: bytes, media_type: str) -> httpx.Response:
@@ -103,15 +116,20 @@ class RemoteService:
         raise CannotStartError(f"{self._url} answered {response.status_code}: {detail}")
 
 
-def _as_line(passage: Passage) -> bytes:
+def _as_line(entry: Entry) -> bytes:
+    passage = entry.passage if isinstance(entry, Document) else entry
+    split = asdict(entry.split) if isinstance(entry, Document) else None
     sent = PassageIn(
         id=passage.id,
         text=passage.text,
         language=None if passage.language == UNDETERMINED else passage.language,
         parallel_id=passage.parallel_id,
         metadata=dict(passage.metadata),
+        document_id=passage.document_id,
+        span=None if passage.span is None else list(passage.span),
+        split=None if split is None else SplitIn(**split),
     )
-    return sent.model_dump_json().encode() + b"\n"
+    return sent.model_dump_json(exclude_none=True).encode() + b"\n"
 
 
 def _reason(answer: LineAnswer) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.api.schemas import HitOut, SearchResponse
+from app.api.answer_schemas import ExplanationOut, HitOut, SearchResponse
 from app.cli.demo_evaluation import Agreement, DemoReport, Quartiles, Ranking
 from app.core.bundle import Bundle
 
@@ -22,6 +22,9 @@ def search_result(screen: Console, response: SearchResponse) -> None:
         screen.print(_hits(response.hits))
     else:
         screen.print(_nothing(response))
+    for hit in response.hits:
+        if hit.explanation is not None:
+            screen.print(_explained(hit, hit.explanation))
     screen.print(_answerable(response), soft_wrap=True)
     for warning in response.warnings:
         screen.print(Text(f"Note: {warning.detail}", style="yellow"), soft_wrap=True)
@@ -94,8 +97,30 @@ def _hits(hits: list[HitOut]) -> Table:
     return table
 
 
+def _explained(hit: HitOut, explanation: ExplanationOut) -> Table:
+    """Return what a probability is made of: one line a head and feature."""
+    table = _table("made of", ">value", ">weight", ">adds")
+    table.add_row(Text(f"#{hit.rank} {hit.id}", style="dim"), "", "", "")
+    for head in explanation.heads:
+        share = f"{head.share:.0%} of it" if head.share < 1 else ""
+        table.add_row(
+            Text.assemble((head.head, "bold"), f" {_percent(head.probability)} {share}".rstrip()),
+            "",
+            "",
+            f"{head.logit:+.3f}",
+        )
+        for term in head.terms:
+            numbers = (f"{term.value:.3f}", f"{term.weight:+.3f}", f"{term.contribution:+.3f}")
+            table.add_row(f"  {term.feature}", *numbers)
+        table.add_row("  constant", "", "", f"{head.intercept:+.3f}")
+    return table
+
+
 def _nothing(response: SearchResponse) -> str:
-    dropped = response.page.dropped_below_min_probability
+    page = response.page
+    dropped = page.dropped_below_min_probability + page.dropped_by_target_precision
+    if page.offset:
+        return f"There are no hits after the first {page.offset}."
     if dropped:
         return f"No passage is probable enough; {dropped} were left out."
     return "No passage was found. Index some first: isoglot index FILE"

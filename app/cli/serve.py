@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,11 +33,37 @@ def run_server(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
         on_ready: Called with the address once requests are answered.
 
     Raises:
-        CannotStartError: The address cannot be listened on.
-        IsoglotError: Bundle or collection cannot be opened.
+        CannotStartError: The address cannot be listened on, or must not be without API keys.
+        IsoglotError: Bundle, collection or key file cannot be opened.
     """
+    refuse_exposure(settings)
     with listen(settings.host, settings.port) as listener:
         asyncio.run(_serve(settings, listener, on_ready))
+
+
+def refuse_exposure(settings: Settings) -> None:
+    """Do nothing if only those may reach the service that are allowed to.
+
+    Raises:
+        CannotStartError: Other machines could, and there are no API keys.
+    """
+    if settings.key_file is not None or settings.insecure or is_loopback(settings.host):
+        return
+    raise CannotStartError(
+        f"Without API keys everybody who reaches {settings.host} could read, change and delete "
+        "all passages. Make a key with `isoglot keys create` and name its file in "
+        "ISOGLOT_KEY_FILE, or set ISOGLOT_INSECURE=true if something else controls access."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address; names but localhost do not count."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @contextmanager

@@ -137,6 +137,21 @@ def log_language_ranks(passage_languages: Sequence[str]) -> FloatArray:
     return np.log(ranks)
 
 
+def relation_posterior(
+    passage_language: str, query_posterior: Mapping[str, float]
+) -> tuple[float, float]:
+    """Return P(same language) and P(another known language); the rest to 1 is not known.
+
+    Args:
+        passage_language: Primary language subtag, ``und`` where not known.
+        query_posterior: Primary language subtag of the query to probability.
+    """
+    if passage_language == UNDETERMINED:
+        return 0.0, 0.0
+    same = query_posterior.get(passage_language, 0.0)
+    return same, max(sum(query_posterior.values()) - same, 0.0)
+
+
 class Calibrator:
     """Evaluates a calibrator document. Immutable and thread-safe."""
 
@@ -209,14 +224,13 @@ class Calibrator:
 
     def _relation_posterior(self, served: ServedList) -> tuple[FloatArray, FloatArray]:
         """Return P(same language) and P(another known language) per hit."""
-        total = sum(served.query_posterior.values())
-        known = np.array(
-            [language != UNDETERMINED for language in served.passage_languages], dtype=float
+        relations = np.array(
+            [
+                relation_posterior(language, served.query_posterior)
+                for language in served.passage_languages
+            ]
         )
-        same = np.array(
-            [served.query_posterior.get(language, 0.0) for language in served.passage_languages]
-        )
-        return known * same, known * np.maximum(total - same, 0.0)
+        return relations[:, 0], relations[:, 1]
 
     def _extrapolated(self, served: ServedList) -> BoolArray:
         low, high = self.document.trained_range.score

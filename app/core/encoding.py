@@ -31,9 +31,12 @@ class EncoderThread:
 
     async def encode_query(self, text: str) -> VectorArray:
         """Embed one query, float32 of shape (dim,); raises as ``Encoder.encode_queries``."""
-        vectors = await self._run(self._encoder.encode_queries, [text])
-        row: VectorArray = vectors[0]
+        row: VectorArray = (await self.encode_queries([text]))[0]
         return row
+
+    async def encode_queries(self, texts: Sequence[str]) -> VectorArray:
+        """Embed queries in one pass, float32 of shape (len(texts), dim); raises as above."""
+        return await self._run(self._encoder.encode_queries, texts)
 
     async def encode_passages(self, texts: Sequence[str]) -> VectorArray:
         """Embed passages, float32 of shape (len(texts), dim); queries may go in between."""

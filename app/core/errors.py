@@ -6,14 +6,24 @@ The tree::
     ├── InvalidInputError            something a caller sent cannot be used
     │   ├── InvalidQueryError        the query text itself
     │   ├── UnencodableTextError     a text of which the encoder knows no token
+    │   ├── MalformedFilterError     a filter that means nothing
+    │   ├── InvalidCursorError       a cursor that belongs to no answer, or to another one
     │   └── InvalidPassageError      one passage of an upsert
+    ├── CursorExpiredError           an answer is not kept any more
+    ├── DeadlineExceededError        the time that a caller gave was not enough
     ├── PassageNotFoundError         no passage with that id
+    ├── CountMismatchError           a filter selects another number of passages than expected
     ├── EncoderMismatchError         collection and bundle belong to different encoders
     ├── BundleError                  a bundle directory cannot be used
     │   ├── UnsupportedSchemaError   written by another version of the format
     │   ├── BundleIntegrityError     a file is missing, extra or changed
     │   └── CalibratorMismatchError  the calibrator was fitted for another encoder
     ├── CalibrationError             a calibrator document is malformed or unsafe
+    ├── AccessError                  a request may not do what it asks
+    │   ├── UnauthenticatedError     it shows no API key, or none that is valid
+    │   ├── MissingScopeError        its key does not allow this
+    │   └── RateLimitedError         its key allows no more for the moment
+    ├── KeyFileError                 a key file cannot be used
     ├── EncodingError                the encoder failed
     └── StoreError                   the passage store failed
         ├── StoreLockedError         another process has the directory open
@@ -61,10 +71,50 @@ class UnencodableTextError(InvalidInputError):
     code: ClassVar[str] = "unencodable_text"
 
 
+class MalformedFilterError(InvalidInputError):
+    """A filter breaks the grammar, or asks for a field that is not declared."""
+
+    code: ClassVar[str] = "malformed_filter"
+
+
+class InvalidCursorError(InvalidInputError):
+    """A cursor that this service has not given out, or that belongs to another search."""
+
+    code: ClassVar[str] = "invalid_cursor"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, pointer="/cursor")
+
+
 class InvalidPassageError(InvalidInputError):
     """One passage cannot be stored; nothing of it was written."""
 
     code: ClassVar[str] = "invalid_passage"
+
+
+class CursorExpiredError(IsoglotError):
+    """The answer that a cursor continues is not kept any more."""
+
+    code: ClassVar[str] = "cursor_expired"
+
+
+class DeadlineExceededError(IsoglotError):
+    """A search was not done in the time that its caller gave.
+
+    Args:
+        timeout_ms: That time.
+        stage: What was going on when it passed.
+    """
+
+    code: ClassVar[str] = "deadline_exceeded"
+
+    def __init__(self, *, timeout_ms: int, stage: str) -> None:
+        super().__init__(
+            f"The {timeout_ms} ms of timeout_ms passed during the stage {stage!r}. Give more "
+            "time, or ask for on_timeout 'degraded'."
+        )
+        self.timeout_ms = timeout_ms
+        self.stage = stage
 
 
 class PassageNotFoundError(IsoglotError):
@@ -75,6 +125,20 @@ class PassageNotFoundError(IsoglotError):
     def __init__(self, passage_id: str) -> None:
         super().__init__(f"No passage with id {passage_id!r} is stored.")
         self.passage_id = passage_id
+
+
+class CountMismatchError(IsoglotError):
+    """A filter selects another number of passages than the caller expected; nothing was done."""
+
+    code: ClassVar[str] = "count_mismatch"
+
+    def __init__(self, *, expected: int, found: int) -> None:
+        super().__init__(
+            f"The filter selects {found} passages, not {expected} as expected. Nothing was "
+            "deleted. Look at what it selects, and send the right number."
+        )
+        self.expected = expected
+        self.found = found
 
 
 class EncoderMismatchError(IsoglotError):
@@ -121,6 +185,59 @@ class CalibrationError(IsoglotError):
     """A calibrator document is malformed, or would break a law of probabilities."""
 
     code: ClassVar[str] = "calibration_error"
+
+
+class AccessError(IsoglotError):
+    """A request may not do what it asks."""
+
+    code: ClassVar[str] = "access_denied"
+
+
+class UnauthenticatedError(AccessError):
+    """A request shows no API key, or none that is valid."""
+
+    code: ClassVar[str] = "unauthenticated"
+
+
+class MissingScopeError(AccessError):
+    """The key of a request does not allow what it asks.
+
+    Args:
+        scope: What would have to be allowed.
+        key_id: Public part of the key.
+    """
+
+    code: ClassVar[str] = "missing_scope"
+
+    def __init__(self, scope: str, *, key_id: str) -> None:
+        super().__init__(
+            f"This needs the scope {scope!r}, which the API key {key_id} does not have. Use "
+            "another key, or ask for one."
+        )
+        self.scope = scope
+        self.key_id = key_id
+
+
+class RateLimitedError(AccessError):
+    """The key of a request allows no more requests for the moment.
+
+    Args:
+        retry_after: Seconds to wait, at least 1.
+    """
+
+    code: ClassVar[str] = "rate_limited"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(
+            f"The API key has used up its requests. Try again in {retry_after} seconds."
+        )
+        self.retry_after = retry_after
+
+
+class KeyFileError(IsoglotError):
+    """A key file cannot be read, or what it says cannot be used."""
+
+    code: ClassVar[str] = "key_file_error"
 
 
 class EncodingError(IsoglotError):

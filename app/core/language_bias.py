@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from app.core.languages import primary_language
 
@@ -28,6 +29,9 @@ class LanguageDiagnostics:
         rank_agreement_with_score_order: Kendall's tau-a between the order by probability and
             the order by score, in [-1, 1]; ``None`` with fewer than two hits or no probability.
         filtered_corpus_size: Number of eligible passages.
+        score_offset: Language pair (``de>en``: query, passage) to the mean, over its shown hits,
+            of how much higher they score than equally probable hits in the query's language;
+            below 0, the encoder puts this pair lower and the calibrator makes up for it.
     """
 
     exposure: Mapping[str, float]
@@ -36,6 +40,7 @@ class LanguageDiagnostics:
     same_language_share: float | None
     rank_agreement_with_score_order: float | None
     filtered_corpus_size: int
+    score_offset: Mapping[str, float] = field(default_factory=dict)
 
 
 def diagnose(
@@ -46,7 +51,7 @@ def diagnose(
     census: Mapping[str, int],
     query_language: str | None,
 ) -> LanguageDiagnostics:
-    """Describe the language bias of a response.
+    """Describe the language bias of a response, without the score offsets of a calibrator.
 
     Args:
         shown_languages: Language of every shown hit, in the order shown.
@@ -82,12 +87,9 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None
     Concordant minus discordant pairs, divided by all pairs; a tie counts for neither
     (Kendall 1938).
     """
-    pairs = list(combinations(zip(first, second, strict=True), 2))
-    if not pairs:
+    count = len(first)
+    if count < 2:
         return None
-    concordance = sum(_sign(a[0] - b[0]) * _sign(a[1] - b[1]) for a, b in pairs)
-    return concordance / len(pairs)
-
-
-def _sign(x: float) -> int:
-    return (x > 0) - (x < 0)
+    signs = [np.sign(np.subtract.outer(np.asarray(v), np.asarray(v))) for v in (first, second)]
+    # Every pair stands in the matrix twice, and each entry with itself adds nothing.
+    return float(np.sum(signs[0] * signs[1])) / (count * (count - 1))

@@ -11,11 +11,13 @@ from app.core.types import (
     BuildReport,
     CollectionSpec,
     EmbeddedPassage,
+    FieldKind,
     LanguageGuess,
     NearestQuery,
     Passage,
     PassageFilter,
     ScoredPassage,
+    Split,
     StoreHealth,
     VectorArray,
 )
@@ -49,6 +51,18 @@ class Encoder(Protocol):
         ...
 
 
+class TokenCounter(Protocol):
+    """Counts what an encoder reads."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens the encoder reads of each text, prefixes aside."""
+        ...
+
+
+class ServedEncoder(Encoder, TokenCounter, Protocol):
+    """What the service needs of an encoder."""
+
+
 class LanguageIdentifier(Protocol):
     """Guesses the language of a text."""
 
@@ -65,15 +79,40 @@ class LanguageIdentifier(Protocol):
         ...
 
 
+class TextSplitter(Protocol):
+    """Cuts long texts where they have joints: paragraphs, sentences, words."""
+
+    def split(self, text: str, split: Split) -> list[tuple[int, int]]:
+        """Return the pieces of a text that are not blank, as offsets in characters.
+
+        Args:
+            text: Any text.
+            split: How large pieces may be.
+
+        Returns:
+            First character and the one after the last, in the order of the text.
+        """
+        ...
+
+
 class PassageStore(Protocol):
     """Keeps passages with their vectors and finds the nearest ones.
 
     Scores are exact cosines whatever index is used. Equal scores are ordered by passage id.
+    Filters are those that ``app.core.filters`` makes, for the fields of the collection.
     Every method raises ``StoreUnavailableError`` before ``open`` and after ``close``.
     """
 
+    @property
+    def fields(self) -> Mapping[str, FieldKind]:
+        """Members of the metadata that filters may read; those of the ``CollectionSpec``."""
+        ...
+
     async def open(self, spec: CollectionSpec) -> None:
         """Load the collection, or create it.
+
+        Fields that were not declared before, or declared as something else, are indexed for the
+        passages that are stored already.
 
         Raises:
             EncoderMismatchError: It was indexed with another encoder; nothing was changed.
@@ -102,8 +141,39 @@ class PassageStore(Protocol):
         """Delete passages; returns how many of them existed."""
         ...
 
+    async def delete_where(self, where: PassageFilter, *, expected: int | None = None) -> int:
+        """Delete the eligible passages; returns how many they were.
+
+        Args:
+            where: Which passages to delete.
+            expected: How many they have to be.
+
+        Raises:
+            CountMismatchError: They are not ``expected``; nothing was deleted.
+        """
+        ...
+
     async def get(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages that exist, in the order of ``ids``."""
+        ...
+
+    async def content_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the content hash of every passage that exists; empty where it has none."""
+        ...
+
+    async def scan(
+        self, *, limit: int, where: PassageFilter = ANY_PASSAGE, after: str | None = None
+    ) -> list[Passage]:
+        """Return the next eligible passages, in an order of the store that never changes.
+
+        Whoever goes on with the id of the last one until nothing comes meets every passage that
+        is there all along exactly once.
+
+        Args:
+            limit: How many to return at most; at least 1.
+            where: Which passages are eligible.
+            after: Id of the passage after which to go on, which may be gone by now.
+        """
         ...
 
     async def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
@@ -116,6 +186,24 @@ class PassageStore(Protocol):
 
     async def languages(self, where: PassageFilter = ANY_PASSAGE) -> Mapping[str, int]:
         """Return the number of eligible passages per language, most frequent first."""
+        ...
+
+    async def facets(
+        self, field: str, *, limit: int, where: PassageFilter = ANY_PASSAGE
+    ) -> Mapping[str | int | bool, int]:
+        """Return the number of eligible passages for each value of a field.
+
+        Args:
+            field: A declared or built-in field that holds keywords, integers or booleans.
+            limit: How many values to return at most.
+            where: Which passages are eligible.
+
+        Returns:
+            The most frequent values first; of equally frequent ones the smaller first.
+
+        Raises:
+            MalformedFilterError: The field is not declared, or holds something else.
+        """
         ...
 
     async def build(self) -> BuildReport:

@@ -2,123 +2,82 @@
 
 from __future__ import annotations
 
-import math
-import time
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from uuid import uuid4
 
-import numpy as np
-
-from app.core.calibration import CalibratedList, Calibrator, ServedList
+from app.core.balance import balance_warnings, queries_by_language
+from app.core.calibration import Calibrator
+from app.core.deadlines import StageClock, in_time
 from app.core.encoding import EncoderThread
-from app.core.errors import InvalidInputError, InvalidQueryError
-from app.core.language_bias import LanguageDiagnostics, diagnose
+from app.core.errors import (
+    CursorExpiredError,
+    InvalidInputError,
+    IsoglotError,
+    UnencodableTextError,
+)
+from app.core.filters import combine
+from app.core.judging import Judged, judge, known_language, language_bias, merge, show
+from app.core.language_window import LanguageWindow, ObservedAnswer
 from app.core.languages import normalize_language, primary_language
+from app.core.paging import Cursor, Snapshots
+from app.core.parallel_bias import RankedTranslations, ranked_translations
 from app.core.ports import LanguageIdentifier, PassageStore
+from app.core.ranking import by_probability as most_probable_first
+from app.core.ranking import rank
+from app.core.search_checks import check_request
+from app.core.search_types import (
+    Hit,
+    SearchRequest,
+    SearchResult,
+    SearchWarning,
+)
 from app.core.types import (
     UNDETERMINED,
     LanguageGuess,
     NearestQuery,
-    Passage,
     PassageFilter,
     ScoredPassage,
+    VectorArray,
 )
 
-MAX_QUERY_CHARACTERS = 4096
-MAX_LIMIT = 100
-CANDIDATES_WITHOUT_CALIBRATOR = 60
 
-RankBy = Literal["probability", "score"]
-Outcome = Literal["ok", "no_confident_match"]
+@dataclass(slots=True)
+class _Task:
+    """A search that is being answered."""
+
+    request: SearchRequest
+    guess: LanguageGuess
+    where: PassageFilter
+    census: Mapping[str, int]
+    vector: VectorArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """What a caller asks.
+class SearchMemory:
+    """What is remembered between searches.
 
     Attributes:
-        query: The query text.
-        limit: How many hits to return at most, 1 to ``MAX_LIMIT``.
-        query_language: BCP-47 tag of the query; ``None`` to identify it.
-        candidate_languages: Languages the identification may choose from.
-        passage_languages: Only passages in these languages are eligible; a tag without
-            subtags stands for all its variants (``pt`` for ``pt-BR``).
-        min_probability: Hits below are left out; needs a calibrator.
-        rank_by: Order of the hits. It never changes a hit's probability.
+        snapshots: What cursors point into.
+        window: What language bias is judged by.
     """
 
-    query: str
-    limit: int = 10
-    query_language: str | None = None
-    candidate_languages: frozenset[str] | None = None
-    passage_languages: frozenset[str] | None = None
-    min_probability: float | None = None
-    rank_by: RankBy = "probability"
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One passage of a response.
-
-    Attributes:
-        passage: What was found.
-        score: Cosine of the encoder's vectors.
-        probability: P(relevant); ``None`` without a calibrator, never a score in its place.
-        probability_source: Which part of the calibrator spoke (``CalibratedList.source``), or
-            ``uncalibrated``.
-        extrapolated: Whether the probability lies outside what the calibrator has seen.
-    """
-
-    passage: Passage
-    score: float
-    probability: float | None
-    probability_source: str
-    extrapolated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SearchWarning:
-    """Something the caller should know that is no error."""
-
-    code: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """The answer to a request.
-
-    Attributes:
-        query_id: Unique id of this answer.
-        outcome: ``no_confident_match`` where nothing is returned.
-        answerable_probability: P(the best-scoring hit is relevant), ``None`` without calibrator.
-        expected_relevant: Sum of the probabilities of the returned hits, ``None`` as above.
-        hits: Best first.
-        candidates: How many passages were considered.
-        dropped_below_min_probability: How many of the hits were left out for it.
-        query_language: What is believed about the query's language.
-        language: Language-bias diagnostics of the returned hits.
-        warnings: What the caller should know.
-        timings: Stage to milliseconds: ``language``, ``encode``, ``search``, ``calibrate``.
-    """
-
-    query_id: str
-    outcome: Outcome
-    answerable_probability: float | None
-    expected_relevant: float | None
-    hits: Sequence[Hit]
-    candidates: int
-    dropped_below_min_probability: int
-    query_language: LanguageGuess
-    language: LanguageDiagnostics
-    warnings: Sequence[SearchWarning]
-    timings: Mapping[str, float]
+    snapshots: Snapshots = field(default_factory=Snapshots)
+    window: LanguageWindow = field(default_factory=LanguageWindow)
 
 
 class SearchService:
-    """Answers search requests on one collection."""
+    """Answers search requests on one collection.
+
+    Args:
+        encoder: Encodes the queries.
+        store: Holds the passages.
+        calibrator: States the probabilities; ``None`` where the bundle has none.
+        languages: Guesses the language of queries.
+        memory: What is remembered between searches; by default this service's own.
+    """
 
     def __init__(
         self,
@@ -127,11 +86,13 @@ class SearchService:
         store: PassageStore,
         calibrator: Calibrator | None,
         languages: LanguageIdentifier,
+        memory: SearchMemory | None = None,
     ) -> None:
         self._encoder = encoder
         self._store = store
         self._calibrator = calibrator
         self._languages = languages
+        self.memory = memory or SearchMemory()
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """Answer a request.
@@ -139,72 +100,86 @@ class SearchService:
         Raises:
             InvalidQueryError: The query is empty or too long.
             InvalidInputError: Another member of the request is out of range.
+            InvalidCursorError: The cursor belongs to no search, or to another one.
+            CursorExpiredError: The answer that the cursor continues is not kept any more.
+            DeadlineExceededError: The request's time was not enough, and it wants no less.
             UnencodableTextError: The encoder knows no token of the query.
             EncodingError: The encoder failed.
             StoreError: The store failed.
         """
-        self._validate(request)
-        clock = _StageClock()
-        guess = self._query_language(request)
-        clock.stage("language")
-        vector = await self._encoder.encode_query(request.query)
-        clock.stage("encode")
-        where = await self._eligible(request)
-        census = await self._store.languages(where)
-        nearest = NearestQuery(vector, limit=self._depth(request.limit), where=where)
-        (candidates,) = await self._store.search([nearest])
-        clock.stage("search")
-        hits, answerable = self._judge(candidates, guess, corpus_size=sum(census.values()))
-        shown, dropped = _select(hits, request)
-        clock.stage("calibrate")
-        probabilities = _probabilities(shown)
-        return SearchResult(
-            query_id=uuid4().hex,
-            outcome="ok" if shown else "no_confident_match",
-            answerable_probability=answerable,
-            expected_relevant=None if probabilities is None else math.fsum(probabilities),
-            hits=shown,
-            candidates=len(candidates),
-            dropped_below_min_probability=dropped,
-            query_language=guess,
-            language=diagnose(
-                shown_languages=[hit.passage.language for hit in shown],
-                shown_scores=[hit.score for hit in shown],
-                shown_probabilities=probabilities,
-                census=census,
-                query_language=None if guess.code == UNDETERMINED else guess.code,
-            ),
-            warnings=self._warnings(shown),
-            timings=clock.milliseconds,
-        )
+        [answer] = await self.search_many([request])
+        if isinstance(answer, IsoglotError):
+            raise answer
+        return answer
 
-    def _validate(self, request: SearchRequest) -> None:
-        if not request.query.strip():
-            raise InvalidQueryError(
-                "The query is empty. Send the text to search for.", pointer="/query"
-            )
-        if len(request.query) > MAX_QUERY_CHARACTERS:
-            raise InvalidQueryError(
-                f"The query has {len(request.query)} characters; at most {MAX_QUERY_CHARACTERS} "
-                "are allowed. Send a question, not a document.",
-                pointer="/query",
-            )
-        if not 1 <= request.limit <= MAX_LIMIT:
-            raise InvalidInputError(
-                f"limit is {request.limit}; it must be 1 to {MAX_LIMIT}.", pointer="/limit"
-            )
-        minimum = request.min_probability
-        if minimum is None:
+    async def search_many(
+        self, requests: Sequence[SearchRequest]
+    ) -> list[SearchResult | IsoglotError]:
+        """Answer several requests with one pass of the encoder and one call of the store.
+
+        Returns:
+            For every request its answer, or what ``search`` would raise about it.
+
+        Raises:
+            EncodingError: The encoder failed.
+            StoreError: The store failed.
+        """
+        clock = StageClock()
+        answers: list[SearchResult | IsoglotError | None] = [None] * len(requests)
+        limits = [request.timeout_ms for request in requests if request.timeout_ms is not None]
+        patience = max(limits) / 1e3 if limits and len(limits) == len(requests) else None
+        deadline = asyncio.timeout(patience)
+        try:
+            async with deadline:
+                await self._answer_all(requests, answers, clock)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+        return [
+            in_time(request, answer, clock)
+            for request, answer in zip(requests, answers, strict=True)
+        ]
+
+    async def _answer_all(
+        self,
+        requests: Sequence[SearchRequest],
+        answers: list[SearchResult | IsoglotError | None],
+        clock: StageClock,
+    ) -> None:
+        tasks: dict[int, _Task] = {}
+        for index, request in enumerate(requests):
+            try:
+                prepared = await self._prepare(request, clock)
+            except (InvalidInputError, CursorExpiredError) as error:
+                answers[index] = error
+                continue
+            if isinstance(prepared, _Task):
+                tasks[index] = prepared
+            else:
+                answers[index] = prepared
+        clock.stage("language")
+        if not tasks:
             return
-        if not 0.0 <= minimum <= 1.0:
-            raise InvalidInputError(
-                f"min_probability is {minimum}; it must be 0 to 1.", pointer="/min_probability"
-            )
-        if self._calibrator is None:
-            raise InvalidInputError(
-                "min_probability needs a calibrator, and the loaded bundle has none.",
-                pointer="/min_probability",
-            )
+        vectors = await self._encode([task.request.query for task in tasks.values()])
+        for index, vector in zip(list(tasks), vectors, strict=True):
+            if isinstance(vector, UnencodableTextError):
+                answers[index] = vector
+                del tasks[index]
+            else:
+                tasks[index].vector = vector
+        clock.stage("encode")
+        found = await self._find(list(tasks.values()))
+        clock.stage("search")
+        for (index, task), candidates in zip(tasks.items(), found, strict=True):
+            answers[index] = self._answer(task, candidates, clock)
+
+    async def _prepare(self, request: SearchRequest, clock: StageClock) -> _Task | SearchResult:
+        check_request(request, calibrated=self._calibrator is not None)
+        if request.cursor is not None:
+            return await self._go_on(request, request.cursor, clock)
+        guess = self._query_language(request)
+        where = await self._eligible(request)
+        return _Task(request, guess, where, census=await self._store.languages(where))
 
     def _query_language(self, request: SearchRequest) -> LanguageGuess:
         if request.query_language is None:
@@ -216,120 +191,132 @@ class SearchService:
 
     async def _eligible(self, request: SearchRequest) -> PassageFilter:
         if request.passage_languages is None:
-            return PassageFilter()
+            return request.where
         wanted = {
             normalize_language(tag, pointer="/language/passages")
             for tag in request.passage_languages
         }
         stored = await self._store.languages()
         variants = {tag for tag in stored if primary_language(tag) in wanted}
-        return PassageFilter(languages=frozenset(wanted | variants))
+        return combine(request.where, PassageFilter(languages=frozenset(wanted | variants)))
 
-    def _depth(self, limit: int) -> int:
-        # The same depth for every small limit: the background, and with it each probability,
-        # must not depend on how many hits the caller wants to see.
+    async def _encode(self, texts: Sequence[str]) -> list[VectorArray | UnencodableTextError]:
+        try:
+            return list(await self._encoder.encode_queries(texts))
+        except UnencodableTextError as error:
+            if len(texts) == 1:
+                return [error]
+            return [vector for text in texts for vector in await self._encode([text])]
+
+    async def _find(self, tasks: Sequence[_Task]) -> list[list[ScoredPassage]]:
+        """Return the candidates of every task, from one call of the store."""
+        batches = [list(self._queries(task)) for task in tasks]
+        found = iter(await self._store.search([query for batch in batches for query in batch]))
+        return [merge(islice(found, len(batch))) for batch in batches]
+
+    def _queries(self, task: _Task) -> list[NearestQuery]:
+        assert task.vector is not None
+        # The same depth whatever is shown: neither the background, and with it each probability,
+        # nor the order may depend on how many hits the caller wants to see.
         calibrator = self._calibrator
-        return max(limit, calibrator.candidates if calibrator else CANDIDATES_WITHOUT_CALIBRATOR)
+        depth = max(task.request.candidates, calibrator.candidates if calibrator else 0)
+        queries = [NearestQuery(task.vector, limit=depth, where=task.where)]
+        if task.request.language_mode == "balance":
+            queries += queries_by_language(task.vector, task.where, task.census)
+        return queries
 
-    def _judge(
-        self, candidates: Sequence[ScoredPassage], guess: LanguageGuess, *, corpus_size: int
-    ) -> tuple[list[Hit], float | None]:
-        if self._calibrator is None:
-            return [_uncalibrated_hit(candidate) for candidate in candidates], None
-        calibrated = self._calibrator.calibrate(
-            ServedList(
-                scores=np.array([c.score for c in candidates], dtype=np.float64),
-                passage_languages=[primary_language(c.passage.language) for c in candidates],
-                query_posterior=_by_primary_language(guess.posterior),
-                corpus_size=corpus_size,
-            )
-        )
-        return _hits(candidates, calibrated), calibrated.answerable
-
-    def _warnings(self, shown: Sequence[Hit]) -> list[SearchWarning]:
-        warnings = []
-        if self._calibrator is None:
-            warnings.append(
-                SearchWarning(
-                    "no_calibrator", "The loaded bundle has no calibrator; probability is null."
-                )
-            )
-        if any(hit.probability_source.startswith("fallback") for hit in shown):
-            warnings.append(
-                SearchWarning(
-                    "language_without_labels",
-                    "A language of these hits had no labels when the calibrator was fitted; its "
-                    "probabilities come from the other languages.",
-                )
-            )
-        if any(hit.extrapolated for hit in shown):
-            warnings.append(
-                SearchWarning(
-                    "extrapolated",
-                    "Scores or corpus size lie outside what the calibrator was fitted on.",
-                )
-            )
-        return warnings
-
-
-class _StageClock:
-    """Measures consecutive stages in milliseconds."""
-
-    def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def stage(self, name: str) -> None:
-        now = time.perf_counter()
-        self.milliseconds[name] = (now - self._last) * 1e3
-        self._last = now
-
-
-def _by_primary_language(posterior: Mapping[str, float]) -> dict[str, float]:
-    merged: dict[str, float] = {}
-    for tag, probability in posterior.items():
-        primary = primary_language(tag)
-        merged[primary] = merged.get(primary, 0.0) + probability
-    return merged
-
-
-def _uncalibrated_hit(candidate: ScoredPassage) -> Hit:
-    return Hit(
-        candidate.passage,
-        candidate.score,
-        probability=None,
-        probability_source="uncalibrated",
-        extrapolated=False,
-    )
-
-
-def _hits(candidates: Sequence[ScoredPassage], calibrated: CalibratedList) -> list[Hit]:
-    return [
-        Hit(candidate.passage, candidate.score, float(probability), source, bool(extrapolated))
-        for candidate, probability, source, extrapolated in zip(
+    def _answer(
+        self, task: _Task, candidates: Sequence[ScoredPassage], clock: StageClock
+    ) -> SearchResult:
+        request = task.request
+        balanced = request.language_mode == "balance"
+        judged = judge(
             candidates,
-            calibrated.probability,
-            calibrated.source,
-            calibrated.extrapolated,
-            strict=True,
+            calibrator=self._calibrator,
+            census=task.census,
+            query_language=task.guess,
         )
-    ]
+        ranking = rank(judged.hits, request)
+        answer = SearchResult(
+            query_id=uuid4().hex,
+            outcome="ok" if ranking.hits else "no_confident_match",
+            answerable_probability=judged.answerable,
+            expected_relevant=None,
+            hits=(),
+            offset=0,
+            candidates=len(candidates),
+            relation="eq" if len(candidates) >= judged.facts.corpus_size else "gte",
+            dropped_below_min_probability=ranking.below_min_probability,
+            dropped_by_target_precision=ranking.beyond_target_precision,
+            next_cursor=None,
+            query_language=task.guess,
+            language=language_bias((), judged.facts, task.guess, self._calibrator),
+            facts=judged.facts,
+            warnings=balance_warnings(task.census) if balanced else (),
+            timings=clock.milliseconds,
+        )
+        end = request.offset + request.limit
+        shown = [
+            replace(hit, rank=position)
+            for position, hit in enumerate(ranking.hits[request.offset : end], request.offset + 1)
+        ]
+        page = self._show(answer, shown, request, request.offset)
+        rest = ranking.hits[end:]
+        if rest:
+            cursor = self.memory.snapshots.keep(request.ranking_key(), answer, end, rest)
+            page = replace(page, next_cursor=cursor)
+        self._observe(task, judged, page)
+        clock.stage("calibrate")
+        return page
 
+    async def _go_on(self, request: SearchRequest, text: str, clock: StageClock) -> SearchResult:
+        """Return the page that a cursor asks for."""
+        cursor = Cursor.decode(text)
+        snapshot = self.memory.snapshots.find(cursor, request.ranking_key())
+        ids = snapshot.ids(cursor.position, request.limit)
+        hits = snapshot.hits(cursor.position, request.limit, await self._store.get(ids))
+        page = self._show(snapshot.answer, hits, request, cursor.position)
+        end = cursor.position + request.limit
+        gone = len(ids) - len(hits)
+        warnings = list(page.warnings)
+        if gone:
+            detail = f"{gone} passages of this page were deleted or replaced since the search."
+            warnings.append(SearchWarning("passages_gone", detail))
+        return replace(
+            page,
+            warnings=warnings,
+            timings=clock.milliseconds,
+            next_cursor=Cursor(cursor.snapshot, end).encode() if end < snapshot.end else None,
+        )
 
-def _select(hits: Sequence[Hit], request: SearchRequest) -> tuple[list[Hit], int]:
-    """Order the hits, leave out the improbable ones, cut at the limit."""
-    if request.rank_by == "probability":
-        ordered = sorted(hits, key=lambda h: (-(h.probability or 0.0), -h.score, h.passage.id))
-    else:
-        ordered = sorted(hits, key=lambda h: (-h.score, h.passage.id))
-    best = ordered[: request.limit]
-    minimum = request.min_probability
-    if minimum is None:
-        return best, 0
-    kept = [hit for hit in best if (hit.probability or 0.0) >= minimum]
-    return kept, len(best) - len(kept)
+    def _show(
+        self, answer: SearchResult, hits: Sequence[Hit], request: SearchRequest, offset: int
+    ) -> SearchResult:
+        return show(answer, hits, offset=offset, request=request, calibrator=self._calibrator)
 
+    def _observe(self, task: _Task, judged: Judged, page: SearchResult) -> None:
+        """Remember what language bias is judged by; later pages of an answer add nothing new."""
+        if page.offset:
+            return
+        by_score = by_probability = None
+        # With a filter on single passages, a translation that is missing may have been left out.
+        if task.request.where.condition is None:
+            by_score = self._translations(task, judged.hits)
+            if self._calibrator is not None:
+                by_probability = self._translations(task, most_probable_first(judged.hits))
+        self.memory.window.add(
+            ObservedAnswer(
+                query_language=known_language(task.guess),
+                bias=page.language,
+                by_score=by_score,
+                by_probability=by_probability,
+            )
+        )
 
-def _probabilities(hits: Sequence[Hit]) -> list[float] | None:
-    probabilities = [hit.probability for hit in hits if hit.probability is not None]
-    return probabilities if len(probabilities) == len(hits) else None
+    def _translations(self, task: _Task, hits: Sequence[Hit]) -> RankedTranslations:
+        return ranked_translations(
+            [hit.passage for hit in hits],
+            query=task.request.query,
+            query_language=known_language(task.guess),
+            eligible=task.census,
+        )

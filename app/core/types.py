@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from datetime import datetime
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class Passage:
         language: BCP-47 code, or ``und``.
         parallel_id: Shared by translations of one text; the key of language-bias metrics.
         metadata: Anything JSON; returned as it came.
+        document_id: Id of the document that it was split from.
+        span: Its first character in that document, and the one after its last.
     """
 
     id: str
@@ -37,14 +40,38 @@ class Passage:
     language: str = UNDETERMINED
     parallel_id: str | None = None
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    document_id: str | None = None
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How to cut a long text; exactly one of the sizes is given.
+
+    Attributes:
+        max_characters: Most characters of a piece.
+        max_tokens: Most tokens of a piece, as the tokenizer of the encoder counts them.
+        overlap: How much of the end of a piece the next one repeats, in the same unit at most.
+    """
+
+    max_characters: int | None = None
+    max_tokens: int | None = None
+    overlap: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedPassage:
-    """A passage with its embedding, float32 of shape (dim,)."""
+    """A passage with its embedding.
+
+    Attributes:
+        passage: The passage.
+        vector: float32 of shape (dim,).
+        content_hash: Of what was sent; the same hash means that nothing has to be written.
+    """
 
     passage: Passage
     vector: VectorArray
+    content_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +82,84 @@ class ScoredPassage:
     score: float
 
 
+FieldKind: TypeAlias = Literal["keyword", "integer", "float", "bool", "datetime"]
+"""What a filterable field holds."""
+
+FieldValue: TypeAlias = str | int | float | bool | datetime
+"""One value of a filterable field, as ``app.core.filters.field_values`` returns it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchAny:
+    """Holds for a passage one of whose values of the field is among ``values``."""
+
+    field: str
+    values: frozenset[str | int | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchExcept:
+    """Holds for a passage one of whose values of the field is not among ``values``."""
+
+    field: str
+    values: frozenset[str | int | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRange:
+    """Holds for a passage one of whose values of the field lies within all bounds.
+
+    Attributes:
+        field: An integer, float or datetime field.
+        gt: Lower bound, excluded.
+        gte: Lower bound, included.
+        lt: Upper bound, excluded.
+        lte: Upper bound, included.
+    """
+
+    field: str
+    gt: float | datetime | None = None
+    gte: float | datetime | None = None
+    lt: float | datetime | None = None
+    lte: float | datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IsEmpty:
+    """Holds for a passage that has no value of the field."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Conditions joined as in Qdrant; an empty filter holds for every passage.
+
+    Attributes:
+        must: All of them hold.
+        should: At least one of them holds, where there are any.
+        must_not: None of them holds.
+    """
+
+    must: tuple[Condition, ...] = ()
+    should: tuple[Condition, ...] = ()
+    must_not: tuple[Condition, ...] = ()
+
+
+Condition: TypeAlias = MatchAny | MatchExcept | FieldRange | IsEmpty | Filter
+
+
 @dataclass(frozen=True, slots=True)
 class PassageFilter:
-    """Which passages are eligible; ``None`` means no restriction."""
+    """Which passages are eligible.
+
+    Attributes:
+        languages: Only passages in these languages; ``None`` for no restriction.
+        condition: Only passages for which it holds; ``None`` for no restriction.
+    """
 
     languages: frozenset[str] | None = None
+    condition: Filter | None = None
 
 
 ANY_PASSAGE = PassageFilter()
@@ -88,11 +188,13 @@ class CollectionSpec:
         name: Collection name.
         encoder_id: Fingerprint of the encoder (``EncoderSpec.fingerprint``).
         dim: Number of dimensions of its vectors.
+        fields: Members of the metadata that filters may read, and what they hold.
     """
 
     name: str
     encoder_id: str
     dim: int
+    fields: Mapping[str, FieldKind] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

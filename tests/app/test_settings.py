@@ -88,3 +88,57 @@ def test_the_starter_bundle_of_the_working_directory_comes_first(tmp_path, monke
     monkeypatch.chdir(tmp_path)
 
     assert starter_bundle().resolve() == tmp_path / "bundles" / "starter"
+
+
+def test_filterable_fields_are_declared_as_name_and_kind(monkeypatch):
+    assert load_settings().filter_fields == {}
+    monkeypatch.setenv("ISOGLOT_FILTER_FIELDS", "product:keyword, price : float,")
+
+    assert load_settings().filter_fields == {"product": "keyword", "price": "float"}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("product", "declared as ''"),
+        ("product:text", "keyword, integer, float, bool, datetime"),
+        ("language:keyword", "always a field"),
+        ("year:integer,year:float", "declared twice"),
+    ],
+)
+def test_a_field_that_cannot_be_declared_is_an_error_that_says_why(monkeypatch, value, reason):
+    monkeypatch.setenv("ISOGLOT_FILTER_FIELDS", value)
+
+    with pytest.raises(InvalidSettingsError, match=reason):
+        load_settings()
+
+
+def test_without_settings_there_are_no_keys_and_no_other_origins():
+    settings = load_settings()
+
+    assert settings.key_file is None
+    assert not settings.insecure
+    assert settings.cors_origins == ()
+    assert settings.rate_limit is None
+
+
+def test_origins_are_separated_by_commas(monkeypatch):
+    monkeypatch.setenv("ISOGLOT_CORS_ORIGINS", "https://shop.example, http://localhost:3000,")
+
+    assert load_settings().cors_origins == ("https://shop.example", "http://localhost:3000")
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "shop.example", "https://shop.example/", "https://shop.example/a", "ftp://a.b"]
+)
+def test_what_is_no_origin_is_refused(monkeypatch, origin):
+    monkeypatch.setenv("ISOGLOT_CORS_ORIGINS", f"https://fine.example,{origin}")
+
+    with pytest.raises(InvalidSettingsError, match="is no origin"):
+        load_settings()
+
+
+def test_the_key_of_the_commands_is_not_shown_by_the_settings(monkeypatch):
+    monkeypatch.setenv("ISOGLOT_API_KEY", "iso_secret")
+
+    assert "iso_secret" not in repr(load_settings())

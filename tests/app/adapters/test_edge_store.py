@@ -110,6 +110,7 @@ class TestBinding:
             "dim": FAKE_DIM,
             "schema": 1,
             "shard": live_shard(root).name,
+            "fields": {},
         }
 
     async def test_another_encoder_changes_no_byte(self, root):
@@ -211,7 +212,7 @@ class TestFlushing:
         shutil.rmtree(copy, ignore_errors=True)
         logs = shutil.ignore_patterns("open-*", "closed-*")
         shutil.copytree(live_shard(root), copy, ignore=logs)
-        shard = PassageShard.load(copy, FAKE_DIM)
+        shard = PassageShard.load(copy, FAKE_DIM, {})
         try:
             return shard.count(ANY_PASSAGE)
         finally:
@@ -330,3 +331,69 @@ class TestEngine:
         with pytest.raises(StoreError, match="not initialized") as caught:
             shard.count(ANY_PASSAGE)
         assert type(caught.value.__cause__) is Exception
+
+
+class TestDeclaredFields:
+    WITH_YEAR = replace(FAKE_COLLECTION, fields={"year": "integer"})
+
+    async def test_the_directory_says_which_fields_every_passage_holds(self, root):
+        await create_with_passages(root)
+        store = EdgePassageStore(root)
+        await store.open(self.WITH_YEAR)
+        await store.close()
+        assert json.loads((root / RECORD_FILE).read_text())["fields"] == {"year": "integer"}
+
+    async def test_a_declaration_that_was_interrupted_begins_again(self, root, monkeypatch):
+        await create_with_passages(root)
+        dated = [replace(passage, metadata={"year": 2020}) for passage in PASSAGES]
+        store = await opened(root)
+        await store.upsert(embed(dated), durable=True)
+        await store.close()
+
+        def fail(*_: object) -> None:
+            raise StoreError("The disk is full.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PassageShard, "adopt_fields", fail)
+            with pytest.raises(StoreError, match="full"):
+                await store.open(self.WITH_YEAR)
+            with pytest.raises(StoreUnavailableError):
+                await store.count()
+        await store.open(self.WITH_YEAR)
+        assert await store.facets("year", limit=1) == {2020: len(PASSAGES)}
+        assert await store.get([passage.id for passage in dated]) == dated
+        await store.close()
+
+    async def test_a_directory_from_before_there_were_fields_is_opened(self, root):
+        await create_with_passages(root)
+        record = json.loads((root / RECORD_FILE).read_text())
+        del record["fields"]
+        (root / RECORD_FILE).write_text(json.dumps(record))
+        await assert_holds_passages(root)
+
+    @pytest.mark.parametrize("fields", [{"year": "text"}, {"language": "keyword"}, ["year"], 7])
+    async def test_damaged_fields_are_an_error_that_names_the_file(self, root, fields):
+        await create_with_passages(root)
+        record = json.loads((root / RECORD_FILE).read_text())
+        (root / RECORD_FILE).write_text(json.dumps({**record, "fields": fields}))
+        with pytest.raises(StoreError, match=RECORD_FILE):
+            await opened(root)
+
+
+async def test_passages_from_before_they_had_hashes_and_documents_are_read(root, monkeypatch):
+    def to_old_payload(embedded, _fields):
+        passage = embedded.passage
+        return {
+            "id": passage.id,
+            "text": passage.text,
+            "language": passage.language,
+            "parallel_id": passage.parallel_id,
+            "metadata": json.dumps(passage.metadata),
+        }
+
+    monkeypatch.setattr("app.adapters.edge_shard.to_payload", to_old_payload)
+    await create_with_passages(root)
+    await assert_holds_passages(root)
+    store = await opened(root)
+    assert await store.content_hashes(["p0", "p1"]) == {"p0": "", "p1": ""}
+    await store.close()

@@ -95,6 +95,10 @@ class TestOpening:
                 lambda: closed_store.search([query("sea")]),
                 closed_store.count,
                 closed_store.languages,
+                lambda: closed_store.facets("language", limit=1),
+                lambda: closed_store.scan(limit=1),
+                lambda: closed_store.content_hashes([]),
+                lambda: closed_store.delete_where(PassageFilter()),
                 closed_store.build,
                 closed_store.health,
             ]

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from tests.fakes import FAKE_ENCODER_SPEC, FakeEncoder, FakeLanguageIdentifier, 
 
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
-PASSAGES = [
+PASSAGES: list[dict[str, Any]] = [
     {
         "id": "puncture.de",
         "text": "der Schlauch ist nicht dicht: wie man das Loch findet",

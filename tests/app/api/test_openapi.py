@@ -2,14 +2,30 @@
 
 import json
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel, TypeAdapter
 
-from app.api.examples import SEARCH_REQUESTS, SEARCH_RESPONSES
+from app.api import passage_examples
+from app.api.access import POLICY, PUBLIC
+from app.api.answer_schemas import SearchBatchResponse, SearchResponse
+from app.api.examples import (
+    BATCH_REQUESTS,
+    BATCH_RESPONSES,
+    SEARCH_REQUESTS,
+    SEARCH_RESPONSES,
+)
 from app.api.problem import PROBLEM_MEDIA_TYPE
-from app.api.schemas import SearchResponse
+from app.api.schemas import Closing, LineAnswer
+from app.bootstrap import Runtime
+from app.core.errors import EncoderMismatchError
+from tests.app.api.conftest import serving, until_started
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "openapi.json"
 
@@ -23,6 +39,11 @@ def document(make_app):
 
 def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [op for path in document["paths"].values() for op in path.values()]
+
+
+def body_examples(document: dict[str, Any], path: str) -> list[Any]:
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    return [example["value"] for example in body["examples"].values()]
 
 
 def references(node: object) -> list[str]:
@@ -59,6 +80,119 @@ def test_every_error_is_described_as_a_problem(document):
                 assert set(response["content"]) == {PROBLEM_MEDIA_TYPE}, operation["operationId"]
 
 
+def test_every_operation_describes_every_problem_it_can_answer_with(document):
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            expected = set()
+            if POLICY[method.upper(), path] != PUBLIC:
+                expected |= {"401", "403", "429"}
+            if path.startswith("/v1") or path == "/search":
+                # No services: the start failed, goes on, or found vectors of another encoder.
+                expected |= {"409", "500", "503"}
+            if "requestBody" in operation:
+                expected |= {"400", "408", "413", "415", "422"}
+            if "{" in path:
+                expected |= {"404"}
+            assert expected <= set(operation["responses"]), operation["operationId"]
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/rerank", "/v1/search"])
+async def test_a_start_that_failed_is_answered_as_described(make_app, document, path):
+    @asynccontextmanager
+    async def failing(*_: object) -> AsyncIterator[Runtime]:
+        raise EncoderMismatchError("other vectors")
+        yield
+
+    app = make_app(failing)
+    async with serving(app) as client:
+        await until_started(app)
+        (example, *_) = body_examples(document, path)
+        response = await client.post(path, json=example)
+
+    assert response.status_code == 409
+    assert "409" in document["paths"][path]["post"]["responses"]
+
+
+def test_every_body_and_every_answer_has_named_examples(document):
+    for operation in operations(document):
+        bodies = operation.get("requestBody", {}).get("content", {})
+        answers = operation["responses"].get("200", {}).get("content", {})
+        assert answers or operation["operationId"] == "deletePassage"
+        for media in (*bodies.values(), *answers.values()):
+            assert media["examples"], operation["operationId"]
+            assert all(e["summary"] for e in media["examples"].values()), operation["operationId"]
+
+
+def test_every_parameter_of_a_path_has_named_examples(document):
+    in_paths = [
+        parameter
+        for operation in operations(document)
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "path"
+    ]
+
+    assert len(in_paths) >= 4
+    assert all(p["examples"] and p["description"] for p in in_paths)
+
+
+def test_every_example_answer_has_the_form_that_the_service_sends(make_app, document):
+    checked = 0
+    for context in iter_route_contexts(make_app().routes):
+        route = context.original_route
+        model = getattr(route, "response_model", None)
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            continue
+        described = document["paths"][context.path_format]
+        for method in route.methods:
+            content = described[method.lower()]["responses"]["200"]["content"]
+            for name, example in content["application/json"]["examples"].items():
+                parsed = TypeAdapter(model).validate_json(json.dumps(example["value"]))
+                assert parsed.model_dump(mode="json").keys() == example["value"].keys(), name
+                checked += 1
+
+    assert checked >= 20
+
+
+def test_every_line_of_the_example_of_an_upload_has_the_form_that_the_service_sends():
+    *lines, summary = passage_examples.LINE_ANSWERS["lines"]["value"].splitlines()
+
+    statuses = [LineAnswer.model_validate_json(line).status for line in lines]
+    assert statuses == ["created", "unchanged", "rejected"]
+    assert Closing.model_validate_json(summary).summary.received == len(lines)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/passages", "/v1/passages:count", "/v1/passages:facets", "/v1/passages:delete"]
+)
+async def test_every_example_of_a_request_about_passages_is_answered(client, document, path):
+    for example in body_examples(document, path):
+        response = await client.post(path, json=example)
+
+        assert response.status_code == 200, response.text
+
+
+async def test_the_example_of_an_upload_by_lines_stores_every_line(client):
+    lines = passage_examples.STORE_LINES["lines"]["value"].encode()
+    headers = {"Content-Type": "application/x-ndjson"}
+
+    answers = (await client.post("/v1/passages", content=lines, headers=headers)).text.splitlines()
+
+    assert json.loads(answers[-1])["summary"]["created"] == lines.count(b"\n") == len(answers) - 1
+
+
+async def test_the_example_ids_are_found_once_the_example_passages_are_stored(client):
+    for example in passage_examples.STORE_REQUESTS.values():
+        await client.post("/v1/passages", json=example["value"])
+
+    for example in passage_examples.PASSAGE_IDS.values():
+        path = f"/v1/passages/{quote(example['value'])}"
+        assert (await client.get(path)).status_code == 200
+
+    (language,) = passage_examples.LIST_FILTERS.values()
+    page = (await client.get("/v1/passages", params={"filter": language["value"]})).json()
+    assert page["passages"] == [passage_examples.PASSAGE_ANSWERS["passage"]["value"]]
+
+
 def test_every_reference_leads_somewhere(document):
     found = references(document)
 
@@ -71,7 +205,7 @@ def test_every_reference_leads_somewhere(document):
 
 def test_every_member_of_a_search_is_described_in_words(document):
     schemas = document["components"]["schemas"]
-    for name in ("SearchBody", "LanguageOptions", "PassageIn"):
+    for name in ("SearchBody", "SearchBatch", "LanguageOptions", "PassageIn"):
         for member, schema in schemas[name]["properties"].items():
             described = schemas.get(schema.get("$ref", "").rpartition("/")[2], schema)
             assert described.get("description"), f"{name}.{member}"
@@ -95,6 +229,18 @@ async def test_every_example_response_is_what_the_service_would_send(stocked, na
     assert set(example) == set(real)
     for hit in example["hits"]:
         assert set(hit) == set(real["hits"][0])
+
+
+async def test_the_example_of_a_batch_is_answered_as_it_says(stocked):
+    request, response = BATCH_REQUESTS["two"]["value"], BATCH_RESPONSES["two"]["value"]
+    SearchBatchResponse.model_validate(response)
+
+    real = (await stocked.post("/v1/search:batch", json=request)).json()
+
+    assert set(real) == set(response)
+    assert [item["status"] for item in real["results"]] == [200, 422]
+    problem, shown = (r["results"][1]["problem"] for r in (real, response))
+    assert {**problem, "request_id": ""} == {**shown, "request_id": ""}
 
 
 async def test_the_description_is_served(client):

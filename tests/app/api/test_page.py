@@ -2,10 +2,14 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 import app.api.page_routes as page_routes
+from tests.app.api.keys import add_key
 from tests.app.api.problems import problem_of
 
 STATIC = Path(page_routes.__file__).parent / "static"
+SCRIPTS = {file.name: file.read_text(encoding="utf-8") for file in STATIC.glob("*.js")}
 
 
 class Page(HTMLParser):
@@ -52,20 +56,48 @@ async def test_the_page_needs_no_inline_code_or_style(client):
     assert "unsafe" not in policy
 
 
-async def test_the_script_finds_every_element_it_looks_for(client):
+async def test_the_scripts_find_every_element_they_look_for(client):
     page = await parsed(client)
-    script = (await client.get("/static/page.js")).text
 
-    wanted = set(re.findall(r'byId\("(\w+)"\)', script))
-    assert len(wanted) > 10
+    wanted = {
+        name for script in SCRIPTS.values() for name in re.findall(r'byId\("(\w+)"\)', script)
+    }
+    assert len(wanted) > 20
     assert wanted <= page.ids
 
 
-def test_the_script_never_writes_markup():
-    script = (STATIC / "page.js").read_text(encoding="utf-8")
+async def test_every_module_that_a_script_imports_is_served_as_javascript(client):
+    imported = {
+        name for script in SCRIPTS.values() for name in re.findall(r'from "\./([^"]+)"', script)
+    }
 
-    assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
-    assert "textContent" in script
+    assert imported == SCRIPTS.keys() - {"page.js"}
+    for name in imported:
+        response = await client.get(f"/static/{name}")
+        assert response.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert response.text == SCRIPTS[name]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_never_writes_markup(name):
+    writes = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\("
+
+    assert not re.findall(writes, SCRIPTS[name])
+
+
+def test_the_key_is_kept_in_the_session_only():
+    kept = r"localStorage|document\.cookie|indexedDB"
+
+    assert not any(re.search(kept, script) for script in SCRIPTS.values())
+    assert "sessionStorage" in SCRIPTS["api.js"]
+
+
+async def test_the_page_itself_needs_no_key(serve, tmp_path):
+    add_key(tmp_path / "keys.json", "search")
+    async with serve(key_file=tmp_path / "keys.json") as guarded:
+        for file in (await parsed(guarded)).files - {"/openapi.json"} | {"/static/api.js"}:
+            assert (await guarded.get(file)).status_code == 200, file
+        problem_of(await guarded.get("/v1/bundle"), 401, "unauthenticated")
 
 
 def test_the_page_loads_nothing_from_other_hosts():

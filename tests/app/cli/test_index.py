@@ -113,3 +113,12 @@ def test_the_interrupt_handler_is_put_back_after_every_read(ready):
     before = signal.getsignal(signal.SIGINT)
     assert list(indexing._interruptibly(iter(["chunk"] if ready else []))) == ["chunk"] * ready
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_long_texts_are_split_where_their_line_asks_for_it(isoglot, lines):
+    book = {"id": "book", "text": "the tides of the sea. " * 20, "split": {"max_characters": 100}}
+    result = isoglot("index", lines(book, {**book, "id": "bad", "split": {}}))
+    assert result.exit_code == 1
+    assert "exactly one of max_characters and max_tokens" in result.stderr
+    assert "1 passages stored" in result.stderr
+    assert {"book#1", "book#2"} <= ids(isoglot)

@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
-from app.api.schemas import SearchBody
+from app.api.search_schemas import SearchBody
 from app.cli.exits import CannotStartError, UsageError
 from app.cli.passages_file import PassageLine, Rejection
 from app.cli.remote import RemoteService
 from app.core.types import Passage
 
 LINES = [PassageLine("a.jsonl", n, Passage(str(n), "sea"), read=0) for n in (4, 9)]
-STORED = '{"line":1,"id":"4","status":"stored"}\n'
+STORED = '{"line":1,"id":"4","status":"created"}\n'
 REJECTED = '{"line":2,"status":"rejected","error":{"code":"x","detail":"no token"}}\n'
-CLOSING = '{"summary":{"received":2,"stored":1,"rejected":1}}\n'
-ABORTED = '{"summary":{"received":1,"stored":1,"aborted":{"code":"x","detail":"disk is full"}}}\n'
+CLOSING = '{"summary":{"received":2,"created":1,"rejected":1}}\n'
+ABORTED = '{"summary":{"received":1,"created":1,"aborted":{"code":"x","detail":"disk is full"}}}\n'
 
 
 def service(status: int, text: str) -> RemoteService:
@@ -61,3 +62,18 @@ async def test_an_unreachable_service_is_an_error_that_says_how_to_start_one():
 def test_an_address_without_scheme_is_refused():
     with pytest.raises(UsageError, match="must begin with http"):
         RemoteService("127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(("key", "sent"), [(None, None), ("iso_secret", "Bearer iso_secret")])
+async def test_the_api_key_is_sent_if_there_is_one(key, sent):
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, text=CLOSING)
+
+    transport = httpx.MockTransport(answer)
+    secret = None if key is None else SecretStr(key)
+    async with RemoteService("http://service", key=secret, transport=transport) as remote:
+        await remote.store([])
+    assert seen[0].headers.get("authorization") == sent

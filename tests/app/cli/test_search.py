@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.api.schemas import SearchResponse
+from app.api.answer_schemas import SearchResponse
 from tests.app.cli.conftest import GEZEITEN, TIDES, WHEEL
 from tests.bundles import tiny_spec, write_tiny_bundle
 
@@ -53,6 +53,40 @@ def test_options_restrict_the_hits(isoglot):
 
 
 @pytest.mark.usefixtures("indexed")
+def test_options_order_and_cut_the_hits(isoglot):
+    def hits(*options: str) -> list[str]:
+        result = isoglot("search", "the tides of the sea", "--json", *options)
+        assert result.exit_code == 0, result.stderr
+        return [hit["id"] for hit in json.loads(result.stdout)["hits"]]
+
+    everything = hits()
+    assert hits("--offset", "1", "--limit", "2") == everything[1:]
+    assert hits("--prefer", "de")[0] == "tides.de"
+    assert hits("--prefer", "en=0.5", "--prefer", "*=0")[-1] == "tides.de"
+    assert set(hits("--balance")) == set(everything)
+    german = '{"must": [{"key": "language", "match": {"value": "de"}}]}'
+    assert hits("--filter", german) == ["tides.de"]
+    assert hits("--target-precision", "0") == everything
+    assert hits("--target-precision", "1") == []
+
+
+@pytest.mark.usefixtures("indexed")
+def test_an_explanation_shows_what_each_feature_adds(isoglot):
+    result = isoglot("search", "the tides of the sea", "--explain", "--language", "en")
+    assert "#1 tides.en" in result.stdout
+    assert "same*score" in result.stdout
+    assert "constant" in result.stdout
+    assert "constant" not in isoglot("search", "the tides of the sea").stdout
+
+
+@pytest.mark.usefixtures("indexed")
+def test_behind_the_last_hit_there_is_nothing_and_that_is_said(isoglot):
+    result = isoglot("search", "the tides of the sea", "--offset", "50")
+    assert result.exit_code == 0
+    assert "no hits after the first 50" in result.stdout
+
+
+@pytest.mark.usefixtures("indexed")
 def test_leaving_everything_out_is_no_error_and_says_so(isoglot):
     result = isoglot("search", "the tides of the sea", "--min-probability", "1")
     assert result.exit_code == 0
@@ -72,6 +106,13 @@ def test_an_empty_collection_says_how_to_fill_it(isoglot):
         (["sea", "--limit", "0"], "limit is 0"),
         (["sea", "--passages-in", "not a tag"], "not a language tag"),
         (["sea", "--min-probability", "2"], "min_probability is 2"),
+        (["sea", "--offset", "200"], "offset and limit reach 210"),
+        (["sea", "--prefer", "de=much"], "LANGUAGE=WEIGHT"),
+        (["sea", "--prefer", "de=2"], "must be 0 to 1"),
+        (["sea", "--prefer", "de", "--balance"], "choose one"),
+        (["sea", "--filter", "{"], "not JSON"),
+        (["sea", "--filter", "[]"], "filter"),
+        (["sea", "--filter", '{"must": [{"key": "x", "match": {"value": 1}}]}'], "not a declared"),
     ],
 )
 def test_impossible_requests_exit_with_2_and_say_why(isoglot, arguments, message):

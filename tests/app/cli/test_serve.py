@@ -10,7 +10,8 @@ import sys
 import httpx
 import pytest
 
-from app.cli.serve import address, listen
+from app.cli.serve import address, is_loopback, listen, refuse_exposure
+from app.settings import Settings
 from tests.app.cli.conftest import TIDES, WHEEL
 from tests.bundles import write_tiny_bundle
 
@@ -65,7 +66,8 @@ def test_a_busy_port_exits_with_3_and_says_what_to_do(isoglot):
     assert "--port" in result.stderr
 
 
-def test_an_address_of_another_machine_exits_with_3(isoglot):
+def test_an_address_of_another_machine_exits_with_3(isoglot, monkeypatch):
+    monkeypatch.setenv("ISOGLOT_INSECURE", "true")
     result = isoglot("serve", "--host", "192.0.2.1", "--port", "0")
     assert result.exit_code == 3
     assert "Cannot listen on 192.0.2.1" in result.stderr
@@ -84,3 +86,43 @@ def test_a_damaged_bundle_exits_with_3_and_a_message_without_traceback(isoglot, 
 def test_the_shown_address_can_be_opened_on_this_machine(host, shown):
     with listen(host, 0) as listener:
         assert address(listener) == f"http://{shown}:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.1", False),
+        ("localhost.example", False),
+    ],
+)
+def test_only_addresses_of_this_machine_count_as_loopback(host, loopback):
+    assert is_loopback(host) == loopback
+
+
+def test_without_keys_other_machines_are_not_answered(isoglot):
+    result = isoglot("serve", "--host", "0.0.0.0", "--port", "0")
+
+    assert result.exit_code == 3
+    assert "ISOGLOT_KEY_FILE" in result.stderr
+    assert "isoglot keys create" in result.stderr
+
+
+@pytest.mark.parametrize("allowed", [{"key_file": "keys.json"}, {"insecure": True}])
+def test_keys_or_a_word_of_the_operator_open_the_service_to_other_machines(allowed):
+    refuse_exposure(Settings.model_validate({"host": "0.0.0.0", **allowed}))
+
+
+def test_a_broken_key_file_keeps_the_service_from_starting(isoglot, tmp_path, monkeypatch):
+    (tmp_path / "keys.json").write_text("{broken")
+    monkeypatch.setenv("ISOGLOT_KEY_FILE", str(tmp_path / "keys.json"))
+
+    result = isoglot("serve", "--port", "0")
+
+    assert result.exit_code == 3
+    assert "keys.json cannot be used" in result.stderr

@@ -1,0 +1,135 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from app.client import calls
+from app.client.calls import DEFAULT_TIMEOUT, DEFAULT_URL, Call, Passage, Search, SearchOptions
+from app.client.errors import ConnectionFailedError, Failure, raise_failure
+from app.client.results import BatchItem, Health, Line, SearchResult, StoredPassage, UploadReport
+from app.client.retries import Retries
+
+Result = TypeVar("Result")
+
+
+class Isoglot:
+    """A service, called synchronously; a context manager, and safe to share between threads.
+
+    Args:
+        url: Address of the service.
+        api_key: API key, where the service needs one.
+        timeout: Seconds without a sign of life after which a request is given up.
+        retries: When to try again.
+        transport: How requests travel; over the network by default.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: Retries | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._retries = retries or Retries()
+        self._client = httpx.Client(
+            base_url=url, headers=calls.headers(api_key), timeout=timeout, transport=transport
+        )
+        self.passages = Passages(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def search(self, query: str, **options: Unpack[SearchOptions]) -> SearchResult:
+        """Find the passages that answer a query.
+
+        Raises:
+            IsoglotClientError: See ``app.client.errors``.
+        """
+        return self.send(calls.search(query, options))
+
+    def search_batch(self, searches: Iterable[str | Search]) -> tuple[BatchItem, ...]:
+        """Answer several searches at once, each with a result or a problem; raises as above."""
+        return self.send(calls.search_batch(searches))
+
+    def health(self) -> Health:
+        """Return whether the service is ready; one that does not answer is not."""
+        try:
+            return self.send(calls.health())
+        except ConnectionFailedError as error:
+            return Health(is_ready=False, detail=str(error))
+
+    def send(self, call: Call[Result]) -> Result:
+        """Send a request, again if need be, and read its answer."""
+        attempt = 1
+        while True:
+            answer = self._attempt(call)
+            if isinstance(answer, httpx.Response) and call.understands(answer):
+                return call.read(answer)
+            wait = self._retries.wait(answer, attempt)
+            if wait is None:
+                raise_failure(answer)
+            time.sleep(wait)
+            attempt += 1
+
+    def _attempt(self, call: Call[Result]) -> Failure:
+        try:
+            return self._client.send(call.request(self._client))
+        except httpx.TransportError as error:
+            return error
+
+
+class Passages:
+    """The passages of a service."""
+
+    def __init__(self, service: Isoglot) -> None:
+        self._service = service
+
+    def upsert(self, passages: Iterable[Passage]) -> UploadReport:
+        """Store passages; those with an id that is there are replaced.
+
+        Takes any number of them: they are read as they are sent. Passages that cannot be stored
+        are reported, and the others are stored.
+
+        Raises:
+            IsoglotClientError: A piece could not be sent; those before it are stored.
+        """
+        tally = calls.Tally()
+        tally.add(self.upsert_each(passages))
+        return tally.report()
+
+    def upsert_each(self, passages: Iterable[Passage]) -> Iterator[Line]:
+        """Store passages as ``upsert`` does, and yield what became of each."""
+        for first, piece in calls.pieces(passages):
+            yield from self._service.send(calls.upload(piece, first=first))
+
+    def get(self, passage_id: str) -> StoredPassage:
+        """Return a passage.
+
+        Raises:
+            NotFoundError: There is none with that id.
+        """
+        return self._service.send(calls.get(passage_id))
+
+    def delete(self, passage_id: str) -> None:
+        """Delete a passage; raises as ``get``."""
+        self._service.send(calls.delete(passage_id))

@@ -1,0 +1,242 @@
+import json
+import re
+
+import httpx
+import pytest
+
+LATIN = "Wie finde ich das Loch im Fahrradschlauch?"
+SCRIPTS = {
+    "Latin": (LATIN, "bicycle-puncture.de", "ltr"),
+    "Arabic": ("كم دقيقة يجب تبريد حرق صغير بالماء الجاري؟", "burn-first-aid.ar", "rtl"),
+    "Devanagari": ("जले हुए पर बर्फ़ क्यों नहीं लगानी चाहिए?", "burn-first-aid.hi", "ltr"),
+    "Thai": ("ทำไมไม่ควรเอาน้ำแข็งประคบแผลไหม้", "burn-first-aid.th", "ltr"),
+    "Han": ("哪些食物会破坏铸铁锅的油膜？", "cast-iron.zh", "ltr"),
+}
+UNANSWERED = "Wer schrieb die Oper Der Freischütz?"
+
+
+def api(url: str, query: str, **options: object) -> dict:
+    response = httpx.post(f"{url}/v1/search", json={"query": query, **options})
+    return response.raise_for_status().json()
+
+
+def ask(page, query: str) -> None:
+    """Type a question, and wait for its answer; nothing is pressed."""
+    page.wait_for_selector("#languages label", state="attached")
+    with page.expect_response("**/v1/search"):
+        page.fill("#query", query)
+    page.wait_for_selector("#answer:not([hidden])")
+
+
+def ids(page) -> list[str]:
+    return page.locator(".hit .small span:nth-child(3)").all_text_contents()
+
+
+def percent(probability: float) -> str:
+    return f"{int(probability * 100 + 0.5)} %"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_typing_a_question_shows_what_the_api_says(demo, look_at, script):
+    query, best, direction = SCRIPTS[script]
+    page = look_at(demo)
+    ask(page, query)
+    answer = api(demo, query)
+
+    assert ids(page) == [hit["id"] for hit in answer["hits"]]
+    assert ids(page)[0] == best
+    shown = page.locator(".hit .probability").all_text_contents()
+    assert shown == [percent(hit["probability"]) for hit in answer["hits"]]
+    widths = page.eval_on_selector_all(
+        ".hit .head .bar span", "spans => spans.map(s => parseFloat(s.style.width) / 100)"
+    )
+    assert widths == pytest.approx([hit["probability"] for hit in answer["hits"]], abs=1e-4)
+    text = page.locator(".hit .text").first
+    assert text.text_content() == answer["hits"][0]["text"]
+    assert (text.get_attribute("dir"), text.get_attribute("lang")) == (direction, best[-2:])
+    assert page.evaluate("new URL(location.href).searchParams.get('q')") == query
+
+
+def test_a_question_that_nothing_answers_is_said_to_have_no_answer(demo, look_at):
+    page = look_at(f"{demo}/")
+    ask(page, UNANSWERED)
+
+    assert api(demo, UNANSWERED)["answerable_probability"] < 0.4
+    assert "Probably nothing here answers this." in page.locator("#verdict").inner_text()
+
+
+def test_a_search_that_is_overtaken_is_cancelled(demo, look_at):
+    page = look_at(demo)
+    page.wait_for_selector("#languages label", state="attached")
+    held = []
+    page.route("**/v1/search", lambda route: held.append(route) if not held else route.continue_())
+    with page.expect_request("**/v1/search"):
+        page.fill("#query", "bread")
+    with page.expect_event("requestfailed") as failed:
+        ask(page, LATIN)
+
+    assert failed.value.post_data_json["query"] == "bread"
+    assert failed.value.failure == "net::ERR_ABORTED"
+    assert ids(page)[0] == "bicycle-puncture.de"
+
+
+def test_pages_follow_one_another_and_going_back_asks_nothing(demo, look_at):
+    page = look_at(demo)
+    ask(page, LATIN)
+    first = ids(page)
+    assert page.locator("#previous").is_disabled()
+    with page.expect_response("**/v1/search") as response:
+        page.click("#next")
+    page.wait_for_selector("#previous:enabled")
+    second = ids(page)
+
+    assert response.value.request.post_data_json["cursor"]
+    expected = api(demo, LATIN, limit=20)["hits"]
+    assert first + second == [hit["id"] for hit in expected]
+    assert page.locator("#place").inner_text() == "11 to 20"
+
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.click("#previous")
+    assert ids(page) == first
+    page.click("#next")
+    assert ids(page) == second
+    assert asked == []
+
+
+def test_languages_filter_the_passages_and_stay_in_the_address(demo, look_at):
+    page = look_at(demo)
+    ask(page, LATIN)
+    page.click("#options > summary")
+    with page.expect_response("**/v1/search"):
+        page.click("#languages label:has([value=el])")
+    page.locator(".hit [lang=el]").nth(9).wait_for()
+
+    assert "in=el" in page.url
+    page.goto(page.url)
+    page.wait_for_selector(".hit")
+    assert {hit.rsplit(".")[-1] for hit in ids(page)} == {"el"}
+    assert page.locator("#languages [value=el]").is_checked()
+
+
+@pytest.mark.parametrize(
+    ("given", "title"),
+    [('{"must": ', "The filter is not JSON"), ('{"must": [{"key": "colour"}]}', "filter")],
+)
+def test_an_error_is_shown_in_the_words_of_the_problem(demo, look_at, given, title):
+    page = look_at(demo, expected="status of 400")
+    ask(page, LATIN)
+    page.click("#options > summary")
+    page.fill("#filter", given)
+    page.locator("#filter").blur()
+    page.wait_for_selector("#error:not([hidden])")
+
+    shown = page.locator("#error").inner_text()
+    assert title in shown
+    if title == "filter":
+        body = {"query": LATIN, "filter": json.loads(given)}
+        problem = httpx.post(f"{demo}/v1/search", json=body).json()
+        assert problem["title"] in shown
+        assert problem["detail"] in shown
+    assert page.locator("#answer").is_hidden()
+
+
+def test_the_explanation_adds_up_to_the_probability(demo, look_at):
+    page = look_at(demo)
+    ask(page, LATIN)
+    page.locator(".hit").first.focus()
+    page.keyboard.press("Enter")
+    panel = page.locator(".hit").first.locator("details[open]")
+
+    amounts = panel.locator("td .amount > span:first-child").all_text_contents()
+    logit = float(re.search(r"sum is (\S+)", panel.inner_text())[1].replace("−", "-"))
+    assert len(amounts) > 3
+    summed = sum(float(amount.replace("−", "-")) for amount in amounts)
+    assert summed == pytest.approx(logit, abs=0.001 * len(amounts))
+    head = api(demo, LATIN, explain="full")["hits"][0]["explanation"]["heads"][0]
+    assert logit == pytest.approx(head["logit"], abs=0.0006)
+
+
+def test_the_page_is_used_without_a_mouse(demo, look_at):
+    page = look_at(demo)
+    ask(page, LATIN)
+    focused = "document.activeElement.id || document.activeElement.className"
+
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(focused) == "hit"
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.previousElementSibling.className") == "hit"
+    page.keyboard.press("/")
+    assert page.evaluate(focused) == "query"
+    assert page.input_value("#query") == LATIN
+    page.keyboard.press("Escape")
+    assert page.input_value("#query") == ""
+    assert page.locator("#answer").is_hidden()
+
+
+def test_the_bias_panel_shows_exposure_beside_corpus_share(demo, look_at):
+    page = look_at(demo)
+    ask(page, LATIN)
+    page.click("#bias > summary")
+    page.wait_for_selector("#windowBias table")
+    bias = api(demo, LATIN, diagnostics=["language"])["diagnostics"]["language"]
+
+    rows = [
+        row.locator("th, td").all_inner_texts()
+        for row in page.locator("#answerBias tbody tr").all()
+    ]
+    assert len(rows) == len(bias["corpus_share"]) == 11
+    shares = {language: shown for language, shown, *_ in rows}
+    assert shares["German"] == percent(bias["exposure"].get("de", 0.0))
+    assert {eligible for _, _, eligible, _ in rows} == {"9 %"}
+    assert "By similarity (the encoder)" in page.locator("#windowBias").inner_text()
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(demo, look_at):
+    phone = {"viewport": {"width": 360, "height": 800}, "is_mobile": True, "has_touch": True}
+    page = look_at(demo, **phone)
+    ask(page, SCRIPTS["Arabic"][0])
+    for summary in ("#options > summary", ".hit summary", "#bias > summary", ".curl summary"):
+        page.locator(summary).first.click()
+    page.wait_for_selector("#windowBias table")
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_the_page_is_dark_where_the_system_is(demo, look_at):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = look_at(demo, color_scheme="light").evaluate(ground)
+    dark = look_at(demo, color_scheme="dark").evaluate(ground)
+
+    def brightness(colour: str) -> int:
+        return sum(int(part) for part in re.findall(r"\d+", colour)[:3])
+
+    assert brightness(dark) < 150 < 600 < brightness(light)
+
+
+def test_a_key_is_asked_for_kept_in_the_tab_and_sent(guarded, look_at):
+    url, key = guarded
+    page = look_at(url, expected="status of 401")
+    page.wait_for_selector("#access:not([hidden])")
+    page.fill("#key", "isoglot_wrong")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#access:not([hidden]) #keyReason:not(:empty)")
+    page.fill("#key", key)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#access", state="hidden")
+    page.wait_for_selector("#bundle:not(:empty)")
+    page.fill("#query", "wheel")
+    page.wait_for_selector("#answer:not([hidden])")
+
+    assert key not in page.url
+    assert key not in page.content()
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [
+        0,
+        1,
+        "",
+    ]
+    assert key in page.evaluate("Object.values(sessionStorage)")
+    assert "$ISOGLOT_API_KEY" in page.locator("#curl").text_content()
+    page.click("#forget")
+    page.wait_for_selector("#access:not([hidden])")
+    assert page.evaluate("sessionStorage.length") == 0
