@@ -1,13 +1,15 @@
 """The command ``evaluate``: retrieval, and calibration where a calibrator is given.
 
-Writes ``results.json``, ``table.md`` and, with a calibrator, reliability diagrams.
+Writes ``results.json``, ``table.md``, the values of every query, and, with a calibrator,
+reliability diagrams. ``results.json`` is written last: where it is, the rest is complete.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,12 @@ from app.core.bundle import CALIBRATOR_FILE
 from app.core.calibration import Calibrator
 from app.core.calibrator_document import read_calibrator
 from app.core.errors import CalibratorMismatchError
+from training.baselines import Baseline, evaluate_baseline
 from training.calibration_run import read_references
-from training.evaluate import (
-    EmbeddedSet,
-    embed_set,
-    evaluate_bm25,
-    rank_relevant,
-    summarise,
-    write_run,
-)
+from training.compare import RESULTS_FILE
+from training.embedding import IN_MEMORY, VectorStorage
+from training.errors import ConfigError, DataError
+from training.evaluate import EmbeddedSet, embed_set, rank_relevant, summarise, write_run
 from training.evaluate_calibration import (
     OURS,
     measure_first_hit,
@@ -31,20 +30,37 @@ from training.evaluate_calibration import (
     ours,
     serve_all,
 )
+from training.lexicon import read_lexicon
 from training.metrics.bootstrap import REPLICATES
 from training.onnx_encoder import ExportedEncoder
+from training.per_query import per_query_path, write_per_query
+from training.pool import describe_pool
+from training.protocol import RetrievalResult
+from training.provenance import git_commit, package_versions
+from training.ranks import rank_listed
 from training.report import (
     calibration_table,
     draw_reliability,
+    macro_averages,
+    macro_table,
     overall,
     ratio_table,
     retrieval_tables,
 )
-from training.retrieval_set import read_retrieval_set
+from training.retrieval_set import RetrievalSet, read_retrieval_set
+from training.search import Device
+from training.trec_run import Run, read_run_file
 
-RESULTS_FILE = "results.json"
 TABLE_FILE = "table.md"
 _RELATIONS = ("same", "cross")
+
+__all__ = [
+    "RESULTS_FILE",
+    "TABLE_FILE",
+    "EvaluationOptions",
+    "evaluate_encoder",
+    "evaluate_run",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,56 +68,156 @@ class EvaluationOptions:
     """What is measured and written.
 
     Attributes:
-        sets: Directories of retrieval sets in LAReQA form.
+        sets: Directories of retrieval sets.
         calibration: What ``calibrate`` wrote; ``None`` measures retrieval only.
         run_files: Also write TREC run files.
+        baselines: Lexical systems to measure beside it.
+        lexicon: File that ``bm25-lexicon`` translates with.
+        device: Where cosines are computed.
+        storage: Where the vectors of passages are kept.
+        split: Split to read of sets that have several.
+        language: Language of sets that name none; of sets with several, the one to read.
     """
 
     sets: Sequence[Path]
     calibration: Path | None = None
     run_files: bool = False
+    baselines: Sequence[Baseline] = ("bm25",)
+    lexicon: Path | None = None
+    device: Device = "cpu"
+    storage: VectorStorage = IN_MEMORY
+    split: str | None = None
+    language: str | None = None
+
+    def read(self, path: Path) -> RetrievalSet:
+        """Read one of the sets."""
+        return read_retrieval_set(path, split=self.split, language=self.language)
+
+
+@dataclass(slots=True)
+class _Writing:
+    """What is gathered set by set and written at the end."""
+
+    out: Path
+    settings: dict[str, Any]
+    sets: dict[str, Any] = field(default_factory=dict)
+    tables: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Make the directory; what an earlier evaluation finished there is no longer."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / RESULTS_FILE).unlink(missing_ok=True)
+
+    def add(
+        self, data: RetrievalSet, systems: Mapping[str, RetrievalResult], main: str
+    ) -> dict[str, Any]:
+        """Add what the systems reach on a set; returns its part of the results."""
+        baselines = {name: r.to_json() for name, r in systems.items() if name != main}
+        part: dict[str, Any] = {
+            "pool": describe_pool(data),
+            main: systems[main].to_json(),
+            "baselines": baselines,
+        }
+        if data.name in self.sets:
+            problem = f"a second set is called {data.name!r}; evaluate it into another directory"
+            raise DataError(Path(data.name), None, problem)
+        self.sets[data.name] = part
+        write_per_query(data, systems, per_query_path(self.out, data.name))
+        self.tables.append(retrieval_tables(data.name, part))
+        return part
+
+    def finish(self) -> str:
+        """Write tables and results, and return the tables."""
+        macro = macro_averages(self.sets)
+        self.tables.append(macro_table(macro))
+        results = {"settings": self.settings, "sets": self.sets, "macro": macro}
+        page = "\n".join(self.tables)
+        (self.out / TABLE_FILE).write_text(page, encoding="utf-8")
+        text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
+        partial = self.out / f"{RESULTS_FILE}.partial"
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(self.out / RESULTS_FILE)
+        return page
 
 
 def evaluate_encoder(encoder: ExportedEncoder, options: EvaluationOptions, out: Path) -> str:
     """Evaluate an encoder, write the results and return the tables.
 
     Raises:
-        DataError: A set cannot be read.
+        ConfigError: The options contradict one another.
+        DataError: A set or the lexicon cannot be read, or two sets have one name.
         CalibratorMismatchError: The calibrator was fitted for another encoder or arithmetic.
+        RunError: The device is not there.
     """
+    _check(options)
     calibrator = None
     if options.calibration is not None:
         calibrator = _read_calibrator(options.calibration, encoder)
-    out.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Any] = {"settings": _settings(encoder), "sets": {}}
-    tables = []
+    writing = _Writing(out, _settings(options) | _encoder_settings(encoder))
+    writing.start()
     for directory in options.sets:
-        embedded = embed_set(encoder, read_retrieval_set(directory))
-        name = embedded.data.name
-        result = _retrieval(embedded)
-        tables.append(retrieval_tables(name, result))
+        data = options.read(directory)
+        embedded = embed_set(encoder, data, options.storage)
+        ranked = rank_relevant(embedded, device=options.device)
+        systems = {"encoder": summarise(data, ranked), **_baselines(data, options)}
+        part = writing.add(data, systems, "encoder")
         if calibrator is not None and options.calibration is not None:
-            result["calibration"] = _calibration(embedded, calibrator, options.calibration)
-            tables.append(_calibration_part(result["calibration"]))
-            _draw(name, result["calibration"]["groups"], out)
+            part["calibration"] = _calibration(embedded, calibrator, options.calibration)
+            writing.tables.append(_calibration_part(part["calibration"]))
+            _draw(data.name, part["calibration"]["groups"], out)
         if options.run_files:
-            write_run(embedded, out / f"{name}.run")
-        results["sets"][name] = result
-    text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
-    (out / RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
-    (out / TABLE_FILE).write_text("\n".join(tables), encoding="utf-8")
-    return "\n".join(tables)
+            write_run(embedded, out / f"{data.name}.run", device=options.device)
+    return writing.finish()
 
 
-def _retrieval(embedded: EmbeddedSet) -> dict[str, Any]:
-    data = embedded.data
-    return {
-        "queries": len(data.queries),
-        "passages": len(data.passages),
-        "languages": sorted(set(data.query_languages.tolist())),
-        "encoder": summarise(data, rank_relevant(embedded)).to_json(),
-        "bm25": evaluate_bm25(data).to_json(),
-    }
+def evaluate_run(run_file: Path, options: EvaluationOptions, out: Path) -> str:
+    """Score what another system returned for one set, write the results, return the tables.
+
+    Passages that the run does not hold count as not found in every setting. The monolingual and
+    the cross-lingual rank of a passage is its rank among the run's passages of its language.
+
+    Raises:
+        ConfigError: More or fewer than one set, or options that need an encoder.
+        DataError: The set, the run or the lexicon cannot be read, or they do not fit together.
+    """
+    _check(options)
+    if len(options.sets) != 1 or options.calibration is not None or options.run_files:
+        raise ConfigError(
+            "--run scores one file on one --set; --calibration and --run-files need an encoder "
+            "(--model)."
+        )
+    data = options.read(options.sets[0])
+    run = read_run_file(data, run_file)
+    writing = _Writing(out, _settings(options) | {"run": _run_settings(run_file, run)})
+    writing.start()
+    result = summarise(data, rank_listed(data, run.listed))
+    writing.add(data, {"run": result, **_baselines(data, options)}, "run")
+    writing.tables.append(_run_part(run))
+    return writing.finish()
+
+
+def _check(options: EvaluationOptions) -> None:
+    if not options.sets:
+        raise ConfigError("There is nothing to evaluate on: give --set at least once.")
+    if ("bm25-lexicon" in options.baselines) != (options.lexicon is not None):
+        raise ConfigError(
+            "The baseline bm25-lexicon and --lexicon FILE need one another: give both or neither."
+        )
+
+
+def _baselines(data: RetrievalSet, options: EvaluationOptions) -> dict[str, RetrievalResult]:
+    lexicon = None
+    if options.lexicon is not None:
+        spoken = set(data.query_languages.tolist()) | set(data.passage_languages.tolist())
+        lexicon = read_lexicon(options.lexicon, sorted(spoken))
+    return {name: evaluate_baseline(name, data, lexicon) for name in options.baselines}
+
+
+def _run_part(run: Run) -> str:
+    return (
+        f"The run lists at most {run.depth} passages a query; {run.unanswered} queries have none. "
+        "What it does not list counts as not found.\n"
+    )
 
 
 def _calibration(embedded: EmbeddedSet, calibrator: Calibrator, directory: Path) -> dict[str, Any]:
@@ -149,11 +265,34 @@ def _read_calibrator(directory: Path, encoder: ExportedEncoder) -> Calibrator:
     return calibrator
 
 
-def _settings(encoder: ExportedEncoder) -> dict[str, Any]:
+def _settings(options: EvaluationOptions) -> dict[str, Any]:
+    lexicon = None if options.lexicon is None else options.lexicon.name
+    return {
+        "commit": git_commit(),
+        "versions": package_versions(),
+        "ties": "score descending, then passage id",
+        "scores": "float64 products rounded to float32",
+        "vectors": options.storage.dtype,
+        "device": options.device,
+        "lexicon": lexicon,
+        "bootstrap": {"replicates": REPLICATES, "seed": 0, "unit": "question, all translations"},
+    }
+
+
+def _encoder_settings(encoder: ExportedEncoder) -> dict[str, Any]:
     return {
         "encoder": encoder.spec.to_json(),
         "encoder_fingerprint": encoder.spec.fingerprint(),
         "arithmetic": encoder.arithmetic,
-        "ties": "score descending, then passage id",
-        "bootstrap": {"replicates": REPLICATES, "seed": 0, "unit": "question, all translations"},
+    }
+
+
+def _run_settings(path: Path, run: Run) -> dict[str, Any]:
+    return {
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "tags": list(run.tags),
+        "depth": run.depth,
+        "unanswered": run.unanswered,
+        "unjudged_queries": run.unjudged_queries,
     }
