@@ -35,7 +35,7 @@ types: .venv-training/ready ## Static types
 
 .PHONY: test-app
 test-app: .venv/ready ## Tests of the service, in an environment without torch
-	.venv/bin/pytest -m "not training and not qdrant and not network and not gpu and not benchmark" \
+	.venv/bin/pytest -m "not training and not qdrant and not network and not gpu and not benchmark and not browser" \
 		--cov=app --cov-report=term --cov-fail-under=95
 	.venv/bin/coverage report --include="app/core/*" --fail-under=100
 
@@ -44,6 +44,11 @@ test-training: .venv-training/ready ## Tests of the offline half
 	.venv-training/bin/pytest -m training \
 		--cov=training --cov-report=term --cov-fail-under=90
 	.venv-training/bin/coverage report --include="training/metrics/*" --fail-under=100
+
+.PHONY: test-page
+test-page: .venv/ready ## Tests of the page in an installed Chromium
+	.venv/bin/python $(PIP) install -c constraints.txt --group browser
+	.venv/bin/pytest -m browser
 
 .PHONY: format
 format: .venv-training/ready ## Format the code and mend what ruff can mend

@@ -15,6 +15,7 @@ from types import FrameType
 from rich.progress import Progress
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from training.distributed import World
 from training.errors import RunError
 from training.stage_log import StageLog
 
@@ -50,10 +51,17 @@ class Interruption:
 
 
 class StopOnRequest(TrainerCallback):
-    """Writes a checkpoint and stops after the step in which the user asked for it."""
+    """Writes a checkpoint and stops after the step in which the user asked for it.
 
-    def __init__(self, interruption: Interruption) -> None:
+    Args:
+        interruption: Whether the user asked for it, in this process.
+        world: Of whose processes one that was asked is enough: a signal comes to some of them
+            before a step ends and to others after, but all must stop after the same.
+    """
+
+    def __init__(self, interruption: Interruption, world: World | None = None) -> None:
         self._interruption = interruption
+        self._world = world or World()
 
     def on_step_end(
         self,
@@ -63,7 +71,8 @@ class StopOnRequest(TrainerCallback):
         **_: object,
     ) -> None:
         """Look whether to stop."""
-        if self._interruption.requested:
+        if self._world.any(here=self._interruption.requested):
+            self._interruption.requested = True
             control.should_save = True
             control.should_training_stop = True
 

@@ -96,6 +96,7 @@ def train(  # noqa: PLR0913 - the options of the command
     with friendly_errors():
         from training.config import load_config, with_base
         from training.data_prepared import open_prepared
+        from training.distributed import World
         from training.train import TrainOptions
         from training.train import train as run
 
@@ -110,9 +111,11 @@ def train(  # noqa: PLR0913 - the options of the command
         loaded = load_config(config)
         if base is not None:
             loaded = with_base(loaded, base)
-        with bars() as progress:
+        first = World.from_environment().is_first
+        with bars(shown=first) as progress:
             encoder = run(loaded, open_prepared(prepared), out, options, progress=progress)
-        typer.echo(f"The trained encoder is in {encoder}.")
+        if first:
+            typer.echo(f"The trained encoder is in {encoder}.")
 
 
 @cli.command(
@@ -185,3 +188,7 @@ cli_study.register(cli)
 def main() -> None:
     """Run the command line; the entry point of the distribution."""
     cli(prog_name="isoglot-train")
+
+
+if __name__ == "__main__":
+    main()

@@ -55,8 +55,12 @@ def friendly_errors() -> Iterator[None]:
         raise typer.Exit(CANNOT_START) from None
 
 
-def bars() -> Progress:
-    """Return progress bars on standard error, so that standard output stays the result's."""
+def bars(*, shown: bool = True) -> Progress:
+    """Return progress bars on standard error, so that standard output stays the result's.
+
+    Args:
+        shown: Of several processes that train together only one shows them.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -64,4 +68,5 @@ def bars() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        disable=not shown,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +97,7 @@ class EarlyStop(TrainerCallback):
     Args:
         settings: How often, how patiently, by which metric.
         development: The set.
-        gauge: Measures on it.
+        gauge: Measures on it; of several processes one, and all get what it found.
         encoder: What is trained.
         log: Where the metrics go, as ``dev/mono/map`` and the like.
     """
@@ -106,7 +106,7 @@ class EarlyStop(TrainerCallback):
         self,
         settings: EarlyStopping,
         development: DevelopmentSet,
-        gauge: Gauge,
+        gauge: Callable[[], dict[str, float]],
         encoder: SentenceTransformer,
         log: StageLog,
     ) -> None:

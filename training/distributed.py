@@ -3,18 +3,26 @@
 A batch of ``batch_size`` rows per device is drawn as one batch of ``batch_size`` times the number
 of processes. Every process draws it, with everything that is random about it, and embeds its own
 part. Where the loss looks across devices, every process computes it over all rows.
+
+Files are read by every process and written by the first one alone: ``World.first`` does that, and
+is where the others wait for it. Its calls must be the same, in the same order, in every process.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from training.errors import RunError, TrainingError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,60 @@ class World:
     def judged(self, n_rows: int) -> slice:
         """Return the rows that this process computes the loss over."""
         return slice(0, n_rows) if self.shared else self.mine(n_rows)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files and shows how far the run is."""
+        return self.rank == 0
+
+    def first(self, action: Callable[[], T]) -> T:
+        """Do something in the first process, and return what it came to in all of them.
+
+        Args:
+            action: What to do; what it returns must be fit to be pickled.
+
+        Raises:
+            RunError: It failed there; the others do not wait for what will never come. The first
+                process itself raises what the action did.
+        """
+        if self.size == 1:
+            return action()
+        outcome: list[Any] = [None, None]
+        error: Exception | None = None
+        if self.is_first:
+            try:
+                outcome[0] = action()
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the others must hear of it
+                error, outcome[1] = exc, str(exc) if isinstance(exc, TrainingError) else repr(exc)
+        torch.distributed.broadcast_object_list(outcome, src=0)
+        if error is not None:
+            raise error
+        if outcome[1] is not None:
+            raise RunError(f"The first process could not go on: {outcome[1]}")
+        result: T = outcome[0]
+        return result
+
+    def any(self, *, here: bool) -> bool:
+        """Return whether something is true in one process or more."""
+        if self.size == 1:
+            return here
+        flag = torch.tensor(int(here), device="cuda" if torch.cuda.is_available() else "cpu")
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+        return bool(flag)
+
+
+@contextmanager
+def connected(world: World) -> Iterator[None]:
+    """Connect the processes as the trainer will find them; one process needs nothing."""
+    if world.size == 1:
+        yield
+        return
+    from accelerate import PartialState  # type: ignore[import-untyped]  # it ships no types
+
+    PartialState(cpu=not torch.cuda.is_available())
+    yield
+    # Not after an error: the others may be waiting, and leaving is what they can see.
+    torch.distributed.destroy_process_group()
 
 
 def gather_rows(rows: Tensor, counts: Sequence[int]) -> Tensor:

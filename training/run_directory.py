@@ -3,7 +3,7 @@
 ::
 
     run/
-      run.json                   configuration and data it was started with
+      run.json                   configuration and data it was started with, number of processes
       base.json                  digest of the backbone's weights           (transformers only)
       stages/00-align/           log.jsonl, checkpoint-N while it runs, encoder/ once it is done
       tensorboard/00-align/      the log for TensorBoard                    (--tensorboard only)
@@ -33,6 +33,7 @@ ENCODER = "encoder"
 BASE = "base.json"
 FACTS = "facts.json"
 LOG = "log.jsonl"
+PROCESSES = "processes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def open_run(  # noqa: PLR0913 - whose run it is, and what may be done to it
     *,
     resume: bool,
     force: bool,
+    n_processes: int = 1,
 ) -> RunPaths:
     """Create the run's directory, or check that it is this very run's.
 
@@ -103,16 +105,18 @@ def open_run(  # noqa: PLR0913 - whose run it is, and what may be done to it
         development: What stages are measured on, by number of stage.
         resume: Go on with the run that is there.
         force: Replace it.
+        n_processes: Number of processes that train together.
 
     Raises:
         RunError: It holds a run and neither ``resume`` nor ``force`` is set, or another run's
-            configuration or data.
+            configuration, data or number of processes.
     """
     manifest = (prepared.path / MANIFEST).read_bytes()
     identity = {
         "config": config.model_dump(mode="json"),
         "prepared_sha256": hashlib.sha256(manifest).hexdigest(),
         "development_sha256": {str(number): d.sha256 for number, d in development.items()},
+        PROCESSES: n_processes,
     }
     started = root / RUN
     if force and root.exists():
@@ -124,12 +128,24 @@ def open_run(  # noqa: PLR0913 - whose run it is, and what may be done to it
         return RunPaths(root)
     if not resume:
         raise RunError(f"{root} holds a run already: --resume goes on with it, --force ends it.")
-    if differing := _differences(json.loads(started.read_text(encoding="utf-8")), identity):
+    # Runs that were started before several processes could train say nothing of their number.
+    before = {PROCESSES: 1} | json.loads(started.read_text(encoding="utf-8"))
+    _check_processes(root, before[PROCESSES], n_processes)
+    if differing := _differences(before, identity):
         raise RunError(
             f"{root} was started with another configuration or other data ({differing}), so it "
             "cannot be resumed. Give another directory, or --force to start again."
         )
     return RunPaths(root)
+
+
+def _check_processes(root: Path, before: int, now: int) -> None:
+    if before != now:
+        raise RunError(
+            f"{root} was started with {before} process(es) and cannot be resumed with {now}, "
+            "because a batch has batch_size rows for each of them. Start as many with 'torchrun "
+            f"--nproc-per-node {before}', or give another directory, or --force to start again."
+        )
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from training.callbacks import Interruption, ShowAndLog, StopOnRequest
 from training.config import AlignStage, HybridStage, RunConfig, StaticModel
 from training.development import EarlyStop, Gauge
 from training.development_set import DevelopmentSet
+from training.distributed import World
 from training.encoder import leave_out_unknown, prefixes_of
 from training.errors import RunInterruptedError
 from training.lora import Adapters
@@ -48,6 +50,7 @@ class StageRun:
         self._data = data
         self._encoder = encoder
         self._progress = progress
+        self._world = World.from_environment()
 
     def train(
         self,
@@ -78,7 +81,7 @@ class StageRun:
             with interruption.listening():
                 resume = str(checkpoint) if checkpoint else None
                 metrics = trainer.train(resume_from_checkpoint=resume).metrics
-            if interruption.requested:
+            if self._world.any(here=interruption.requested):
                 raise RunInterruptedError(
                     f"Stopped after step {trainer.state.global_step} of {self._stage.steps} of "
                     f"stage {self._stage.name!r}. Run the same command with --resume to go on."
@@ -109,7 +112,9 @@ class StageRun:
         assert development is not None, "every stage that asks for one has got it"
         prefixes = prefixes_of(self._config.model)
         gauge = Gauge(self._encoder, development, prefixes, self._progress)
-        return EarlyStop(settings, development, gauge, self._encoder, log)
+        return EarlyStop(
+            settings, development, partial(self._world.first, gauge), self._encoder, log
+        )
 
     def _trainer(
         self,
@@ -128,7 +133,7 @@ class StageRun:
             loss=parts.objective,
             data_collator=parts.collator,  # type: ignore[arg-type]  # theirs tokenises, ours looks up
             optimizers=optimizer_and_schedule(self._encoder, self._stage),
-            callbacks=[*callbacks, StopOnRequest(interruption)],
+            callbacks=[*callbacks, StopOnRequest(interruption, self._world)],
         )
         trainer.kept = early
         trainer.remove_callback(PrinterCallback)

@@ -48,9 +48,9 @@ def start_table(encoder: SentenceTransformer, directory: Path, *, rms: float) ->
         )
     rows[UNKNOWN_ID] = 0.0
     grown = grow(rows, old.tokenizer, static_module(encoder).tokenizer)
-    known = grown.any(axis=1)
+    known = np.flatnonzero(grown.any(axis=1))
     grown *= rms / np.sqrt(np.square(grown[known]).mean())
-    table[known] = torch.from_numpy(grown[known])
+    table[torch.from_numpy(known)] = torch.from_numpy(grown[known])
 
 
 def grow(rows: NDArray[np.float32], old: Tokenizer, new: Tokenizer) -> NDArray[np.float32]:

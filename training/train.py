@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from training.checkpoints import last_checkpoint, replace_directory, writing
 from training.config import AlignStage, HybridStage, RunConfig, StaticModel
 from training.data_prepared import TOKENIZER, Prepared, write_json
 from training.development_set import DevelopmentSet, development_set
+from training.distributed import World, connected
 from training.encoder import (
     build_static,
     build_transformer,
@@ -101,6 +103,7 @@ class Run:
         self._progress = progress
         self._data = RunData(config, prepared, options.cache, progress)
         self._interruption = Interruption()
+        self._world = World.from_environment()
 
     def execute(self) -> Path:
         """Train all stages that are not done yet, and return the encoder's directory.
@@ -112,18 +115,28 @@ class Run:
         """
         if not self._config.stage:
             raise RunError("The configuration lists no [[stage]], so there is nothing to train.")
-        if (self._paths.root / PROVENANCE).is_file():
+        remaining = self._world.first(self._remaining)
+        if remaining is None:
             return self._paths.encoder
         started = time.monotonic()
-        for number, stage in enumerate(self._config.stage):
-            if not (self._paths.stage(number, stage.name) / ENCODER).exists():
-                self._train_stage(number, stage)
-        with writing("The trained encoder", self._paths.encoder):
-            self._finish(round(time.monotonic() - started, 1))
+        for number in remaining:
+            self._train_stage(number, self._config.stage[number])
+        self._world.first(lambda: self._finish(round(time.monotonic() - started, 1)))
         return self._paths.encoder
+
+    def _remaining(self) -> list[int] | None:
+        """Return the numbers of the stages to train; ``None`` if the run is finished."""
+        if (self._paths.root / PROVENANCE).is_file():
+            return None
+        directories = [self._paths.stage(n, s.name) for n, s in enumerate(self._config.stage)]
+        return [n for n, path in enumerate(directories) if not (path / ENCODER).exists()]
 
     def _finish(self, wall_s: float) -> None:
         """Put the last stage's encoder in its place, and write where it is from."""
+        with writing("The trained encoder", self._paths.encoder):
+            self._write_encoder(wall_s)
+
+    def _write_encoder(self, wall_s: float) -> None:
         directories = [self._paths.stage(n, s.name) for n, s in enumerate(self._config.stage)]
         stages = [json.loads((d / FACTS).read_text(encoding="utf-8")) for d in directories]
         draft = _draft_of(self._paths.encoder)
@@ -137,6 +150,7 @@ class Run:
             "wall_s": wall_s,
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             "threads": torch.get_num_threads(),
+            "processes": self._world.size,
         }
         document = provenance(without_places(self._config), self._prepared.manifest, facts)
         write_json(self._paths.root / PROVENANCE, document)
@@ -163,7 +177,8 @@ class Run:
                 start_table(encoder, Path(model.start_from), rms=model.init_std)
             return encoder
         encoder = build_transformer(model)
-        self._remember_base({"name": public_name(model.base), "sha256": weights_sha256(encoder)})
+        facts = {"name": public_name(model.base), "sha256": weights_sha256(encoder)}
+        self._world.first(lambda: self._remember_base(facts))
         return encoder
 
     def _remember_base(self, facts: dict[str, str]) -> None:
@@ -178,23 +193,26 @@ class Run:
 
     def _train_stage(self, number: int, stage: AlignStage | HybridStage) -> None:
         directory = self._paths.stage(number, stage.name)
-        directory.mkdir(parents=True, exist_ok=True)
-        checkpoint = last_checkpoint(directory, self._tell)
-        if checkpoint is None and number == 0 and self._options.resume:
-            self._tell(f"{directory} has no complete checkpoint, so the stage starts again.")
+        checkpoint = self._world.first(lambda: self._checkpoint(number, directory))
         resumed = int(checkpoint.name.rpartition("-")[2]) if checkpoint else None
         board = self._paths.tensorboard(number, stage.name) if self._options.tensorboard else None
-        with StageLog(directory / LOG, resumed=resumed, tensorboard=board) as log:
+        with StageLog(
+            directory / LOG, resumed=resumed, tensorboard=board, writes=self._world.is_first
+        ) as log:
             encoder = self._encoder(number)
             work = StageRun(number, self._config, self._data, encoder, self._progress)
             facts = work.train(
                 directory, checkpoint, log, self._development.get(number), self._interruption
             )
-        with writing(f"The encoder of stage {stage.name!r}", directory):
-            write_json(directory / FACTS, facts)
-            _save_encoder(encoder, directory / ENCODER)
-        for old in directory.glob("checkpoint-*"):
-            shutil.rmtree(old)
+        self._world.first(lambda: _keep_stage(encoder, facts, directory, stage.name))
+
+    def _checkpoint(self, number: int, directory: Path) -> Path | None:
+        """Return what a stage goes on from; its directory is there afterwards."""
+        directory.mkdir(parents=True, exist_ok=True)
+        checkpoint = last_checkpoint(directory, self._tell)
+        if checkpoint is None and number == 0 and self._options.resume:
+            self._tell(f"{directory} has no complete checkpoint, so the stage starts again.")
+        return checkpoint
 
     def _tell(self, sentence: str) -> None:
         self._progress.console.print(sentence, soft_wrap=True, highlight=False, markup=False)
@@ -205,6 +223,17 @@ def _draft_of(target: Path) -> Path:
     draft = target.with_name(f".{target.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     return draft
+
+
+def _keep_stage(
+    encoder: SentenceTransformer, facts: dict[str, object], directory: Path, name: str
+) -> None:
+    """Write what a stage leaves, and remove its checkpoints."""
+    with writing(f"The encoder of stage {name!r}", directory):
+        write_json(directory / FACTS, facts)
+        _save_encoder(encoder, directory / ENCODER)
+    for old in directory.glob("checkpoint-*"):
+        shutil.rmtree(old)
 
 
 def _save_encoder(encoder: SentenceTransformer, target: Path) -> None:
@@ -244,7 +273,18 @@ def train(
         for number, stage in enumerate(config.stage)
         if stage.early_stopping is not None
     }
-    paths = open_run(
-        config, prepared, root, development, resume=options.resume, force=options.force
+    world = World.from_environment()
+    open_here = partial(
+        open_run,
+        config,
+        prepared,
+        root,
+        development,
+        resume=options.resume,
+        force=options.force,
+        n_processes=world.size,
     )
-    return Run(config, prepared, paths, development, options, progress=progress).execute()
+    with connected(world):
+        paths = world.first(open_here)
+        run = Run(config, prepared, paths, development, options, progress=progress)
+        return run.execute()

@@ -33,7 +33,8 @@ class Quiet(Progress):
 
     def update(self, task_id: Any, **fields: Any) -> Any:
         super().update(task_id, **fields)
-        stage = self.tasks[task_id].description
+        # By number, not by position: the bars of evaluations are gone by now.
+        stage = next(task.description for task in self.tasks if task.id == task_id)
         if self._at and (stage.split(",")[0], fields.get("completed")) == self._at:
             self._at = None
             self._act()

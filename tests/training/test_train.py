@@ -178,7 +178,7 @@ def teacher_directory(tmp_path_factory, backbone):
 
 @pytest.mark.parametrize("distill", ["contrastive", "cosine"])
 def test_an_encoder_learns_from_its_teacher(prepared, tmp_path, teacher_directory, distill):
-    text = teacher_toml(teacher_directory).replace("steps = 12", "steps = 40", 1)
+    text = teacher_toml(teacher_directory).replace("steps = 12", "steps = 80", 1)
     text = text.replace("w_distill = 1.0", f'w_distill = 1.0\ndistill = "{distill}"', 1)
     run(parse_config(text), prepared, tmp_path / "run")
     lines = (tmp_path / "run" / "stages" / "00-align" / "log.jsonl").read_text().splitlines()

@@ -1,21 +1,21 @@
 import json
 import re
+from typing import Any
 
 import httpx
 import pytest
 
 LATIN = "Wie finde ich das Loch im Fahrradschlauch?"
-SCRIPTS = {
-    "Latin": (LATIN, "bicycle-puncture.de", "ltr"),
-    "Arabic": ("كم دقيقة يجب تبريد حرق صغير بالماء الجاري؟", "burn-first-aid.ar", "rtl"),
-    "Devanagari": ("जले हुए पर बर्फ़ क्यों नहीं लगानी चाहिए?", "burn-first-aid.hi", "ltr"),
-    "Thai": ("ทำไมไม่ควรเอาน้ำแข็งประคบแผลไหม้", "burn-first-aid.th", "ltr"),
-    "Han": ("哪些食物会破坏铸铁锅的油膜？", "cast-iron.zh", "ltr"),
+QUESTIONS = {
+    "Latin": LATIN,
+    "Arabic": "كم دقيقة يجب تبريد حرق صغير بالماء الجاري؟",
+    "Devanagari": "जले हुए पर बर्फ़ क्यों नहीं लगानी चाहिए?",
+    "Thai": "ทำไมไม่ควรเอาน้ำแข็งประคบแผลไหม้",
+    "Han": "哪些食物会破坏铸铁锅的油膜？",
 }
-UNANSWERED = "Wer schrieb die Oper Der Freischütz?"
 
 
-def api(url: str, query: str, **options: object) -> dict:
+def api(url: str, query: str, **options: object) -> Any:
     response = httpx.post(f"{url}/v1/search", json={"query": query, **options})
     return response.raise_for_status().json()
 
@@ -28,47 +28,61 @@ def ask(page, query: str) -> None:
     page.wait_for_selector("#answer:not([hidden])")
 
 
-def ids(page) -> list[str]:
+def ids(page) -> Any:
     return page.locator(".hit .small span:nth-child(3)").all_text_contents()
 
 
 def percent(probability: float) -> str:
-    return f"{int(probability * 100 + 0.5)} %"
+    if 0 < probability < 0.01:
+        return "< 1 %"
+    return "> 99 %" if 0.99 < probability < 1 else f"{int(probability * 100 + 0.5)} %"
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", QUESTIONS)
 def test_typing_a_question_shows_what_the_api_says(demo, look_at, script):
-    query, best, direction = SCRIPTS[script]
+    query = QUESTIONS[script]
     page = look_at(demo)
     ask(page, query)
-    answer = api(demo, query)
+    hits = api(demo, query)["hits"]
 
-    assert ids(page) == [hit["id"] for hit in answer["hits"]]
-    assert ids(page)[0] == best
+    assert ids(page) == [hit["id"] for hit in hits]
     shown = page.locator(".hit .probability").all_text_contents()
-    assert shown == [percent(hit["probability"]) for hit in answer["hits"]]
+    assert shown == [percent(hit["probability"]) for hit in hits]
     widths = page.eval_on_selector_all(
         ".hit .head .bar span", "spans => spans.map(s => parseFloat(s.style.width) / 100)"
     )
-    assert widths == pytest.approx([hit["probability"] for hit in answer["hits"]], abs=1e-4)
-    text = page.locator(".hit .text").first
-    assert text.text_content() == answer["hits"][0]["text"]
-    assert (text.get_attribute("dir"), text.get_attribute("lang")) == (direction, best[-2:])
+    assert widths == pytest.approx([hit["probability"] for hit in hits], abs=1e-4)
+    texts = page.locator(".hit .text")
+    assert texts.all_text_contents() == [hit["text"] for hit in hits]
+    languages = [hit["language"]["code"] for hit in hits]
+    written = texts.evaluate_all("texts => texts.map(t => [t.lang, t.dir])")
+    assert written == [[code, "rtl" if code == "ar" else "ltr"] for code in languages]
     assert page.evaluate("new URL(location.href).searchParams.get('q')") == query
 
 
-def test_a_question_that_nothing_answers_is_said_to_have_no_answer(demo, look_at):
-    page = look_at(f"{demo}/")
-    ask(page, UNANSWERED)
-
-    assert api(demo, UNANSWERED)["answerable_probability"] < 0.4
-    assert "Probably nothing here answers this." in page.locator("#verdict").inner_text()
+def test_the_verdict_says_in_words_whether_there_is_an_answer(demo, look_at):
+    page = look_at(demo)
+    ask(page, LATIN)
+    verdicts = {
+        0.1: "Probably nothing here answers this.",
+        0.5: "Something here may answer this.",
+        0.8: "Something here probably answers this.",
+        None: "Found by similarity alone: no calibrator says how likely it is.",
+    }
+    answer = api(demo, LATIN)
+    page.route("**/v1/search", lambda route: route.fulfill(json=answer))
+    for probability, words in verdicts.items():
+        answer["answerable_probability"] = probability
+        page.click("#search button[type=submit]")
+        page.get_by_text(words).wait_for()
+        shown = page.locator("#verdict").inner_text()
+        assert ("most similar passage is an answer" in shown) == (probability is not None)
 
 
 def test_a_search_that_is_overtaken_is_cancelled(demo, look_at):
     page = look_at(demo)
     page.wait_for_selector("#languages label", state="attached")
-    held = []
+    held: list[object] = []
     page.route("**/v1/search", lambda route: held.append(route) if not held else route.continue_())
     with page.expect_request("**/v1/search"):
         page.fill("#query", "bread")
@@ -77,7 +91,7 @@ def test_a_search_that_is_overtaken_is_cancelled(demo, look_at):
 
     assert failed.value.post_data_json["query"] == "bread"
     assert failed.value.failure == "net::ERR_ABORTED"
-    assert ids(page)[0] == "bicycle-puncture.de"
+    assert ids(page) == [hit["id"] for hit in api(demo, LATIN)["hits"]]
 
 
 def test_pages_follow_one_another_and_going_back_asks_nothing(demo, look_at):
@@ -149,7 +163,9 @@ def test_the_explanation_adds_up_to_the_probability(demo, look_at):
     panel = page.locator(".hit").first.locator("details[open]")
 
     amounts = panel.locator("td .amount > span:first-child").all_text_contents()
-    logit = float(re.search(r"sum is (\S+)", panel.inner_text())[1].replace("−", "-"))
+    said = re.search(r"sum is (\S+)", panel.inner_text())
+    assert said is not None
+    logit = float(said[1].replace("−", "-"))
     assert len(amounts) > 3
     summed = sum(float(amount.replace("−", "-")) for amount in amounts)
     assert summed == pytest.approx(logit, abs=0.001 * len(amounts))
@@ -195,7 +211,7 @@ def test_the_bias_panel_shows_exposure_beside_corpus_share(demo, look_at):
 def test_a_phone_shows_everything_without_scrolling_sideways(demo, look_at):
     phone = {"viewport": {"width": 360, "height": 800}, "is_mobile": True, "has_touch": True}
     page = look_at(demo, **phone)
-    ask(page, SCRIPTS["Arabic"][0])
+    ask(page, QUESTIONS["Arabic"])
     for summary in ("#options > summary", ".hit summary", "#bias > summary", ".curl summary"):
         page.locator(summary).first.click()
     page.wait_for_selector("#windowBias table")
