@@ -45,6 +45,10 @@ test-training: .venv-training/ready ## Tests of the offline half
 		--cov=training --cov-report=term --cov-fail-under=90
 	.venv-training/bin/coverage report --include="training/metrics/*" --fail-under=100
 
+.PHONY: fuzz
+fuzz: .venv-training/ready ## Send thousands of generated requests to a running service
+	.venv-training/bin/python -m tests.fuzz.run --examples 20
+
 .PHONY: test-page
 test-page: .venv/ready ## Tests of the page in an installed Chromium
 	.venv/bin/python $(PIP) install -c constraints.txt --group browser

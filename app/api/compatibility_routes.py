@@ -32,29 +32,35 @@ router = APIRouter(route_class=JsonRoute, tags=["compatibility"])
 _ERRORS = documented(400, 409, 413, 415, 422, 500, 503)
 
 EMBEDDING_REQUESTS: dict[str, Any] = {
-    "one text": {"value": {"input": "how to find the hole in an inner tube", "model": "starter"}},
+    "one text": {
+        "summary": "A text",
+        "value": {"input": "how to find the hole in an inner tube", "model": "starter"},
+    },
     "queries in base64": {
+        "summary": "Two queries, vectors in base64",
         "value": {
             "input": ["the hole", "das Loch"],
             "encoding_format": "base64",
             "input_type": "query",
-        }
+        },
     },
 }
 RERANK_REQUESTS: dict[str, Any] = {
     "texts": {
+        "summary": "The better of two texts",
         "value": {
             "query": "Where is the hole?",
             "documents": ["Hold the inner tube under water.", "Bread needs a starter."],
             "top_n": 1,
-        }
+        },
     },
     "objects": {
+        "summary": "Documents as objects, returned too",
         "value": {
             "query": "Wo ist das Loch?",
             "documents": [{"text": "Hold the inner tube under water."}],
             "return_documents": True,
-        }
+        },
     },
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic.json_schema import models_json_schema
 
 from app.api.access import describe_access
@@ -58,6 +59,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     for path in document["paths"].values():
         for operation in path.values():
             _drop_generated_errors(operation["responses"])
+    _restore_examples(app, document)
     describe_access(document)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in _GENERATED:
@@ -75,6 +77,21 @@ def _drop_generated_errors(responses: dict[str, Any]) -> None:
     schema = responses.get("422", {}).get("content", {}).get("application/json", {})
     if "HTTPValidationError" in str(schema):
         del responses["422"]
+
+
+def _restore_examples(app: FastAPI, document: dict[str, Any]) -> None:
+    """Put the examples of answers back as they were: the framework drops members that are null."""
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        for method in route.methods or ():
+            described = document["paths"][context.path_format][method.lower()]["responses"]
+            for status, response in route.responses.items():
+                for media_type, content in response.get("content", {}).items():
+                    if "examples" in content:
+                        shown = described[str(status)]["content"][media_type]
+                        shown["examples"] = content["examples"]
 
 
 def _version() -> str:

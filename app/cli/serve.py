@@ -20,6 +20,8 @@ from app.settings import Settings
 
 _GRACE_SECONDS = 20
 _BACKLOG = 2048
+# A filter and a cursor in an address are as long as the API says, in percent-encoded UTF-8.
+_HEAD_BYTES = 1 << 18
 
 
 def run_server(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
@@ -138,6 +140,7 @@ async def _serve(
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            h11_max_incomplete_event_size=_HEAD_BYTES,
         )
         server = _Server(config, lambda: on_ready(address(listener)))
         await server.serve(sockets=[listener])

@@ -2,14 +2,12 @@
 
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel, TypeAdapter
 
 from app.api import passage_examples
@@ -23,9 +21,9 @@ from app.api.examples import (
 )
 from app.api.problem import PROBLEM_MEDIA_TYPE
 from app.api.schemas import Closing, LineAnswer
-from app.bootstrap import Runtime
 from app.core.errors import EncoderMismatchError
 from tests.app.api.conftest import serving, until_started
+from tests.app.api.test_operations import failing
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "openapi.json"
 
@@ -98,12 +96,8 @@ def test_every_operation_describes_every_problem_it_can_answer_with(document):
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/rerank", "/v1/search"])
 async def test_a_start_that_failed_is_answered_as_described(make_app, document, path):
-    @asynccontextmanager
-    async def failing(*_: object) -> AsyncIterator[Runtime]:
-        raise EncoderMismatchError("other vectors")
-        yield
-
-    app = make_app(failing)
+    other = EncoderMismatchError(collection="passages", indexed_with="a", loaded="b")
+    app = make_app(failing(other))
     async with serving(app) as client:
         await until_started(app)
         (example, *_) = body_examples(document, path)
@@ -142,8 +136,9 @@ def test_every_example_answer_has_the_form_that_the_service_sends(make_app, docu
         model = getattr(route, "response_model", None)
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             continue
+        assert isinstance(route, APIRoute)
         described = document["paths"][context.path_format]
-        for method in route.methods:
+        for method in route.methods or ():
             content = described[method.lower()]["responses"]["200"]["content"]
             for name, example in content["application/json"]["examples"].items():
                 parsed = TypeAdapter(model).validate_json(json.dumps(example["value"]))

@@ -6,6 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import httpx
 import pytest
@@ -55,6 +58,18 @@ def test_a_service_can_be_filled_searched_and_stopped_without_loss(isoglot, line
     local = json.loads(isoglot("search", "the sea", "--json").stdout)
     assert local["hits"] == remote["hits"]
     assert {hit["id"] for hit in local["hits"]} == {"tides.en", "wheel.en"}
+
+
+@pytest.mark.usefixtures("isoglot")
+def test_the_longest_filter_that_an_address_may_hold_is_read(service):
+    address_of_list = f"{service[0]}/v1/passages?filter={quote('🌊' * 16384)}"
+
+    with pytest.raises(HTTPError) as refused:
+        urlopen(address_of_list)
+
+    with refused.value as answer:
+        problem = json.load(answer)
+    assert (answer.code, problem["code"]) == (400, "malformed_filter")
 
 
 def test_a_busy_port_exits_with_3_and_says_what_to_do(isoglot):
