@@ -12,7 +12,7 @@ from app.api.errors import api_error
 from app.api.problem import answered, documented
 from app.api.readiness import Services, ServicesDep
 from app.api.wire import ResponseModel
-from app.core.fields import BUILT_IN_FIELDS
+from app.core.fields import BUILT_IN_FIELDS, public_fields
 from app.core.languages import primary_language
 from app.core.types import UNDETERMINED, FieldKind
 
@@ -95,7 +95,7 @@ async def get_collection(
         calibrator=calibrator.id if calibrator else None,
         languages=languages,
         labelled_share=round(sum(labelled), 6) if calibrator and languages else None,
-        fields={**BUILT_IN_FIELDS, **services.store.fields},
+        fields=public_fields({**BUILT_IN_FIELDS, **services.store.fields}),
     )
 
 

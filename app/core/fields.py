@@ -78,10 +78,15 @@ def kind_of(field: str, fields: Mapping[str, FieldKind], *, pointer: str) -> Fie
     known = {**BUILT_IN_FIELDS, **fields}
     if field not in known:
         raise MalformedFilterError(
-            f"{field!r} is not a declared field. Declared are {', '.join(sorted(known))}.",
+            f"{field!r} is not a declared field. Declared are {', '.join(public_fields(known))}.",
             pointer=pointer,
         )
     return known[field]
+
+
+def public_fields(fields: Mapping[str, FieldKind]) -> dict[str, FieldKind]:
+    """Return the fields that callers are told of: those of the service itself begin with ``_``."""
+    return {name: fields[name] for name in sorted(fields) if not name.startswith("_")}
 
 
 def field_values(passage: Passage, field: str, kind: FieldKind) -> list[FieldValue]:
