@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from app.core.errors import InvalidInputError
-from app.core.types import UNDETERMINED
+from app.core.types import UNDETERMINED, LanguageGuess
 
 _TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*\Z")
 
@@ -33,6 +33,22 @@ def normalize_language(tag: str, *, pointer: str = "/language") -> str:
 def primary_language(tag: str) -> str:
     """Return the primary subtag: languages agree when these agree (``pt-BR`` and ``pt``)."""
     return tag.split("-", 1)[0].lower()
+
+
+def declared_language(tag: str, *, pointer: str) -> LanguageGuess:
+    """Return what a caller's tag says about the language of a text; ``und`` says nothing.
+
+    Args:
+        tag: BCP-47.
+        pointer: JSON pointer to the tag, for the error.
+
+    Raises:
+        InvalidInputError: It is not a tag.
+    """
+    code = normalize_language(tag, pointer=pointer)
+    if code == UNDETERMINED:
+        return LanguageGuess(posterior={}, source="unknown")
+    return LanguageGuess(posterior={code: 1.0}, source="declared")
 
 
 def _subtag_case(subtag: str) -> str:

@@ -22,7 +22,7 @@ from app.core.encoding import EncoderThread
 from app.core.errors import InvalidInputError
 from app.core.ingest import DETECTION_CONFIDENCE
 from app.core.judging import judge
-from app.core.languages import normalize_language, primary_language
+from app.core.languages import declared_language, primary_language
 from app.core.ports import LanguageIdentifier, TokenCounter
 from app.core.search_checks import check_request
 from app.core.search_types import Hit, SearchRequest
@@ -119,10 +119,7 @@ class RerankService:
     def _query_language(self, query: str, stated: str | None) -> LanguageGuess:
         if stated is None:
             return self._languages.identify(query)
-        tag = normalize_language(stated, pointer="/language")
-        if tag == UNDETERMINED:
-            return LanguageGuess(posterior={}, source="unknown")
-        return LanguageGuess(posterior={tag: 1.0}, source="declared")
+        return declared_language(stated, pointer="/language")
 
     async def _scored(self, query: str, documents: Sequence[str]) -> list[ScoredPassage]:
         """Return the documents as a store would: best score first, then by place."""

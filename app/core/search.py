@@ -21,7 +21,7 @@ from app.core.errors import (
 from app.core.filters import combine
 from app.core.judging import Judged, judge, known_language, language_bias, merge, show
 from app.core.language_window import LanguageWindow, ObservedAnswer
-from app.core.languages import normalize_language, primary_language
+from app.core.languages import declared_language, normalize_language, primary_language
 from app.core.paging import Cursor, Snapshots
 from app.core.parallel_bias import RankedTranslations, ranked_translations
 from app.core.ports import LanguageIdentifier, PassageStore
@@ -35,7 +35,6 @@ from app.core.search_types import (
     SearchWarning,
 )
 from app.core.types import (
-    UNDETERMINED,
     LanguageGuess,
     NearestQuery,
     PassageFilter,
@@ -184,10 +183,7 @@ class SearchService:
     def _query_language(self, request: SearchRequest) -> LanguageGuess:
         if request.query_language is None:
             return self._languages.identify(request.query, request.candidate_languages)
-        tag = normalize_language(request.query_language, pointer="/language/query")
-        if tag == UNDETERMINED:
-            return LanguageGuess(posterior={}, source="unknown")
-        return LanguageGuess(posterior={tag: 1.0}, source="declared")
+        return declared_language(request.query_language, pointer="/language/query")
 
     async def _eligible(self, request: SearchRequest) -> PassageFilter:
         if request.passage_languages is None:

@@ -194,6 +194,12 @@ async def test_a_stated_language_is_believed(client):
     assert {r["probability_source"] for r in answer["results"]} <= {"relation:same", "pooled"}
 
 
+async def test_a_language_stated_as_unknown_is_not_guessed(client):
+    answer = await rerank(client, query="where is the hole", language="und")
+
+    assert {r["probability_source"] for r in answer["results"]} == {"pooled"}
+
+
 async def test_without_calibrator_nothing_is_ranked_and_nothing_made_up(
     serve, uncalibrated_bundle_dir
 ):
