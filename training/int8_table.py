@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from training.data_prepared import write_directory
 from training.errors import RunError
 
+_SMALLEST = np.finfo(np.float32).tiny
 WEIGHTS_FILE = "model.safetensors"
 ROWS, SCALES = "rows", "scales"
 _FLOAT_TABLE = "embedding.weight"
@@ -34,7 +35,8 @@ def quantize_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
         table: (n_rows, dim).
     """
     largest = np.abs(table).max(axis=1)
-    scales = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
+    # A row so small that its scale would be no normal number is as good as zero.
+    scales = np.where(largest > 127 * _SMALLEST, largest / 127, 1).astype(np.float32)
     rows = np.clip(np.rint(table / scales[:, None]), -127, 127).astype(np.int8)
     return rows, scales
 

@@ -21,8 +21,9 @@ def test_quantised_rows_are_within_half_a_step_of_the_table(table):
     assert bool((error <= scales[:, None] * 0.5001).all())
 
 
-def test_a_row_of_zeros_stays_zero():
-    rows, scales = quantize_rows(np.zeros((2, 3), np.float32))
+@pytest.mark.parametrize("size", [0.0, 1e-45, 1e-37])
+def test_a_row_of_nothing_is_zero(size):
+    rows, scales = quantize_rows(np.full((2, 3), size, np.float32))
     assert rows.tolist() == [[0, 0, 0], [0, 0, 0]]
     assert np.isfinite(scales).all()
 
