@@ -141,3 +141,13 @@ def test_a_broken_key_file_keeps_the_service_from_starting(isoglot, tmp_path, mo
 
     assert result.exit_code == 3
     assert "keys.json cannot be used" in result.stderr
+
+
+def test_an_answer_on_a_kept_connection_does_not_wait_for_an_acknowledgement():
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()[:2]),
+    ):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
