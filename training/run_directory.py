@@ -168,6 +168,9 @@ def without_places(config: RunConfig) -> RunConfig:
     changed: dict[str, object] = {}
     if isinstance(config.model, TransformerModel):
         changed["model"] = config.model.model_copy(update={"base": public_name(config.model.base)})
+    elif config.model.start_from is not None:
+        name = public_name(config.model.start_from)
+        changed["model"] = config.model.model_copy(update={"start_from": name})
     if config.teacher is not None and config.teacher.model is not None:
         name = public_name(config.teacher.model)
         changed["teacher"] = config.teacher.model_copy(update={"model": name})

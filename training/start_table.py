@@ -7,43 +7,39 @@ new encoder begins with nearly the vectors of the old one, and its longer subwor
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
-from training.config import RunConfig, StaticModel
-from training.encoder import load_encoder, static_module
+from training.encoder import static_module
 from training.errors import RunError
 from training.vocabulary import UNKNOWN_ID
 
 WORD_START = "\u2581"
 
 
-def start_table(encoder: SentenceTransformer, directory: Path, *, rms: float) -> None:
+def start_table(encoder: SentenceTransformer, start: SentenceTransformer, *, rms: float) -> None:
     """Fill the table of an encoder from a trained static encoder.
 
     Subwords that the old vocabulary cannot read keep their random rows.
 
     Args:
         encoder: A static encoder; changed.
-        directory: A trained static encoder in sentence-transformers layout.
+        start: A trained static encoder.
         rms: Root mean square of the table afterwards. Scores do not depend on it, but a step of
             the optimiser moves a small table more than a large one.
 
     Raises:
-        RunError: There is no static encoder in that directory, or it has other dimensions.
+        RunError: It is no static encoder, or has other dimensions.
     """
-    old = static_module(load_encoder(directory))
+    old = static_module(start)
     table = static_module(encoder).embedding.weight.data
     rows = old.embedding.weight.detach().float().numpy().copy()
     if rows.shape[1] != table.shape[1]:
         raise RunError(
-            f"The encoder in {directory} has {rows.shape[1]} dimensions, the new one "
+            f"The encoder to start from has {rows.shape[1]} dimensions, the new one "
             f"{table.shape[1]}; set [model] dim = {rows.shape[1]}."
         )
     rows[UNKNOWN_ID] = 0.0
@@ -75,15 +71,3 @@ def grow(rows: NDArray[np.float32], old: Tokenizer, new: Tokenizer) -> NDArray[n
             pieces = old.encode(subword.replace(WORD_START, " "), add_special_tokens=False).ids
             grown[number] = rows[pieces].sum(axis=0)
     return grown
-
-
-def start_facts(config: RunConfig) -> dict[str, str] | None:
-    """Return which encoder a run started from; ``None`` for a random table or a backbone."""
-    model = config.model
-    if not isinstance(model, StaticModel) or model.start_from is None:
-        return None
-    weights = Path(model.start_from) / "model.safetensors"
-    return {
-        "encoder": Path(model.start_from).name,
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-    }

@@ -47,7 +47,7 @@ from training.run_directory import (
 )
 from training.stage_log import StageLog
 from training.stage_run import StageRun
-from training.start_table import start_facts, start_table
+from training.start_table import start_table
 
 __all__ = ["ENCODER", "PROVENANCE", "RUN", "Run", "TrainOptions", "check_prepared", "train"]
 
@@ -144,7 +144,6 @@ class Run:
         replace_directory(draft, self._paths.encoder)
         facts = {
             "stages": stages,
-            "start": start_facts(self._config),
             "teacher": next((s["teacher"] for s in stages if s["teacher"]), None),
             "base": self._base_facts(),
             "wall_s": wall_s,
@@ -174,20 +173,26 @@ class Run:
             tokenizer = Tokenizer.from_file(str(self._prepared.path / TOKENIZER))
             encoder = build_static(model, tokenizer, self._config.seed)
             if model.start_from is not None:
-                start_table(encoder, Path(model.start_from), rms=model.init_std)
+                start = load_encoder(Path(model.start_from))
+                start_table(encoder, start, rms=model.init_std)
+                self._remember_base(model.start_from, start)
             return encoder
         encoder = build_transformer(model)
-        facts = {"name": public_name(model.base), "sha256": weights_sha256(encoder)}
-        self._world.first(lambda: self._remember_base(facts))
+        self._remember_base(model.base, encoder)
         return encoder
 
-    def _remember_base(self, facts: dict[str, str]) -> None:
+    def _remember_base(self, place: str, encoder: SentenceTransformer) -> None:
+        """Note which weights the run starts from, or check that they are those it started from."""
+        facts = {"name": public_name(place), "sha256": weights_sha256(encoder)}
+        self._world.first(lambda: self._write_or_check_base(facts))
+
+    def _write_or_check_base(self, facts: dict[str, str]) -> None:
         known = self._base_facts()
         if known is None:
             write_json(self._paths.root / BASE, facts)
         elif known != facts:
             raise RunError(
-                f"The backbone {facts['name']!r} has other weights than when the run was started, "
+                f"The encoder {facts['name']!r} has other weights than when the run was started, "
                 "so it cannot be resumed. Put the old ones back, or start again with --force."
             )
 

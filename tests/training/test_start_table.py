@@ -4,7 +4,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from training.config import StaticModel
-from training.encoder import build_static, static_module
+from training.encoder import build_static, load_encoder, static_module
 from training.errors import RunError
 from training.start_table import grow, start_table
 
@@ -41,7 +41,7 @@ def test_a_new_subword_starts_with_the_sum_of_its_old_pieces():
 
 def test_the_started_encoder_gives_texts_the_vectors_of_the_old_one(trained):
     new = encoder_of("a", "abc", "c")
-    start_table(new, trained, rms=0.1)
+    start_table(new, load_encoder(trained), rms=0.1)
     old = encoder_of(*OLD)
     static_module(old).embedding.weight.data[:] = torch.from_numpy(ROWS)
     texts = ["abc", "a abc", "c a"]
@@ -50,7 +50,7 @@ def test_the_started_encoder_gives_texts_the_vectors_of_the_old_one(trained):
 
 def test_the_table_gets_the_asked_size_and_unreadable_subwords_stay_random(trained):
     new, fresh = encoder_of("a", "c", "zzz"), encoder_of("a", "c", "zzz")
-    start_table(new, trained, rms=0.1)
+    start_table(new, load_encoder(trained), rms=0.1)
     table, before = (static_module(e).embedding.weight.data.numpy() for e in (new, fresh))
     assert np.sqrt(np.square(table[1:3]).mean()) == pytest.approx(0.1)
     assert table[3].tolist() == before[3].tolist()
@@ -59,9 +59,9 @@ def test_the_table_gets_the_asked_size_and_unreadable_subwords_stay_random(train
 
 def test_another_number_of_dimensions_is_refused(trained):
     with pytest.raises(RunError, match="has 2 dimensions, the new one 3; set"):
-        start_table(encoder_of("a", dim=3), trained, rms=0.1)
+        start_table(encoder_of("a", dim=3), load_encoder(trained), rms=0.1)
 
 
 def test_a_directory_without_an_encoder_is_refused(tmp_path):
     with pytest.raises(RunError, match="no trained encoder"):
-        start_table(encoder_of("a"), tmp_path, rms=0.1)
+        start_table(encoder_of("a"), load_encoder(tmp_path), rms=0.1)
