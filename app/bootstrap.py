@@ -16,10 +16,10 @@ from app.adapters.edge_store import EdgePassageStore
 from app.adapters.language_identifier import FastTextIdentifier
 from app.adapters.onnx_encoder import OnnxEncoder
 from app.adapters.text_splitter import SemanticSplitter
+from app.core.access.tenancy import TenantStore, with_tenant_field
 from app.core.bundle import Bundle, load_bundle
-from app.core.embeddings import EmbeddingService
 from app.core.encoding import EncoderThread
-from app.core.ingest import IngestService
+from app.core.passages.ingest import IngestService
 from app.core.ports import (
     LanguageIdentifier,
     PassageStore,
@@ -27,9 +27,9 @@ from app.core.ports import (
     TextSplitter,
     TokenCounter,
 )
-from app.core.reranking import RerankService
-from app.core.search import SearchService
-from app.core.tenancy import TenantStore, with_tenant_field
+from app.core.search.embeddings import EmbeddingService
+from app.core.search.reranking import RerankService
+from app.core.search.service import SearchService
 from app.core.types import CollectionSpec
 from app.settings import Settings
 

@@ -23,8 +23,8 @@ from app.api.readiness import ApiState, Readiness
 from app.api.search_routes import router as search
 from app.api.selection_routes import router as selections
 from app.bootstrap import Runtime, open_runtime
+from app.core.access.rate_limit import RateLimit
 from app.core.bundle import Bundle, load_bundle
-from app.core.rate_limit import RateLimit
 from app.settings import Settings, load_settings
 from app.telemetry import Metrics, configure_logging
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.core.fields import check_fields
+from app.core.passages.fields import check_fields
 from app.core.types import FieldKind
 
 PREFIX = "ISOGLOT_"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.bundle import CALIBRATOR_FILE, TOKENIZER_FILE, file_sha256, write_manifest
-from app.core.calibrator_document import dump_calibrator
+from app.core.calibration.document import dump_calibrator
 from app.core.encoder_spec import EncoderSpec
 from tests import calibrators
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from app.core.calibration import Calibrator
-from app.core.calibrator_document import dump_calibrator, parse_calibrator
+from app.core.calibration.calibrator import Calibrator
+from app.core.calibration.document import dump_calibrator, parse_calibrator
 from tests.fakes import FAKE_ENCODER_SPEC
 
 

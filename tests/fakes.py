@@ -28,8 +28,8 @@ from app.core.errors import (
     StoreUnavailableError,
     UnencodableTextError,
 )
-from app.core.fields import field_values, kind_of
-from app.core.filters import matches
+from app.core.passages.fields import field_values, kind_of
+from app.core.passages.filters import matches
 from app.core.types import (
     ANY_PASSAGE,
     BuildReport,

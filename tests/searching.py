@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from app.core.calibration import Calibrator
+from app.core.calibration.calibrator import Calibrator
 from app.core.encoding import EncoderThread
 from app.core.ports import Encoder
-from app.core.search import SearchMemory, SearchService
+from app.core.search.service import SearchMemory, SearchService
 from app.core.types import CollectionSpec, EmbeddedPassage, FieldKind, Passage
 from tests.calibrators import make_calibrator
 from tests.fakes import FakeEncoder, FakeLanguageIdentifier, InMemoryStore

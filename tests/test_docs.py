@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from app.api.errors import CORE_KINDS
 from app.api.search_schemas import SearchBody
 from app.cli.application import cli as isoglot
-from app.core import calibration
+from app.core.calibration import calibrator as calibration
 from app.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent

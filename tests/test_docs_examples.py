@@ -22,7 +22,7 @@ import uvicorn
 from app.adapters.key_file import read_keys
 from app.bootstrap import assemble
 from app.cli.serve import address, listen
-from app.core.access import KeyDocument, dump_keys
+from app.core.access.keys import KeyDocument, dump_keys
 from app.main import create_app
 from app.settings import Settings
 from tests.bundles import write_tiny_bundle

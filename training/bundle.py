@@ -22,7 +22,7 @@ from app.core.bundle import (
     read_manifest,
     write_manifest,
 )
-from app.core.calibrator_document import read_calibrator
+from app.core.calibration.document import read_calibrator
 from app.core.errors import BundleError, CalibratorMismatchError
 from training.calibration_run import CALIBRATION_FILE
 from training.data_prepared import write_directory

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from app.core.calibration import sigmoid
-from app.core.calibrator_document import (
+from app.core.calibration.calibrator import sigmoid
+from app.core.calibration.document import (
     CALIBRATOR_SCHEMA,
     FIRST_HIT_FEATURES,
     POOLED_FEATURES,

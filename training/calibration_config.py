@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 
-from app.core.calibrator_document import HIT_FEATURES
+from app.core.calibration.document import HIT_FEATURES
 from training.config import Count, NonNegative, PairSource, Share, Table
 from training.errors import ConfigError
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from app.core.bundle import CALIBRATOR_FILE, REFERENCE_FILE
-from app.core.calibration import Calibrator, sigmoid
-from app.core.calibrator_document import EncoderBinding, parse_calibrator
+from app.core.calibration.calibrator import Calibrator, sigmoid
+from app.core.calibration.document import EncoderBinding, parse_calibrator
 from app.core.types import FloatArray
 from training.calibrate import (
     FittedHead,

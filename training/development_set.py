@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.core.languages import primary_language
+from app.core.languages.codes import primary_language
 from training.config import EarlyStopping, PairSource, RunConfig
 from training.data import collapse, fingerprint, read_json_lines, read_pairs, unit_hash
 from training.data_passage import cut_passage

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from app.core.calibration import Calibrator
+from app.core.calibration.calibrator import Calibrator
 from app.core.types import BoolArray, FloatArray
 from training.evaluate import EmbeddedSet
 from training.metrics.calibration import measure

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from app.core.bundle import CALIBRATOR_FILE
-from app.core.calibration import Calibrator
-from app.core.calibrator_document import read_calibrator
+from app.core.calibration.calibrator import Calibrator
+from app.core.calibration.document import read_calibrator
 from app.core.errors import CalibratorMismatchError
 from training.baselines import Baseline, evaluate_baseline
 from training.calibration_run import read_references

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.core.calibration import sigmoid
+from app.core.calibration.calibrator import sigmoid
 from app.core.errors import CalibrationError
 from app.core.types import FloatArray
 

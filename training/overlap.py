@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from app.core.languages import primary_language
+from app.core.languages.codes import primary_language
 from training.config import PairSource, ParallelSource, Source, load_config
 from training.data import read_json_lines, read_pairs, read_parallel
 from training.errors import DataError

@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from app.core.languages import primary_language
+from app.core.languages.codes import primary_language
 from training.data import PairRow, collapse
 from training.data_passage import sentence_spans
 from training.retrieval_set import RetrievalSet, SetPassage, SetQuery, assemble

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.calibration import HitFeatures, background_score, log_language_ranks
-from app.core.calibrator_document import RankRange
+from app.core.calibration.calibrator import HitFeatures, background_score, log_language_ranks
+from app.core.calibration.document import RankRange
 from app.core.types import BoolArray, FloatArray, VectorArray
 from training.retrieval_set import RetrievalSet, RowArray
 from training.search import nearest

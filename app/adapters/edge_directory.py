@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from app.core.errors import EncoderMismatchError, StoreError, StoreLockedError
-from app.core.fields import check_fields
+from app.core.passages.fields import check_fields
 from app.core.types import CollectionSpec, FieldKind
 
 SCHEMA = 1

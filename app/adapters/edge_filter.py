@@ -8,7 +8,7 @@ from datetime import datetime
 import qdrant_edge as qe
 
 from app.adapters.passage_payload import LANGUAGE_KEY, field_key, to_engine
-from app.core.fields import BUILT_IN_FIELDS
+from app.core.passages.fields import BUILT_IN_FIELDS
 from app.core.types import (
     Condition,
     FieldKind,

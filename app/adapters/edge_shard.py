@@ -26,7 +26,7 @@ from app.adapters.passage_payload import (
     to_payload,
 )
 from app.core.errors import StoreError
-from app.core.fields import kind_of
+from app.core.passages.fields import kind_of
 from app.core.types import (
     ANY_PASSAGE,
     EmbeddedPassage,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from app.core.access import KeyDocument, KeyRing, dump_keys, parse_keys
+from app.core.access.keys import KeyDocument, KeyRing, dump_keys, parse_keys
 from app.core.errors import KeyFileError
 
 LOOK_SECONDS = 1.0

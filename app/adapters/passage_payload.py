@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from app.core.fields import BUILT_IN_FIELDS, field_values
+from app.core.passages.fields import BUILT_IN_FIELDS, field_values
 from app.core.types import EmbeddedPassage, FieldKind, FieldValue, Passage
 
 VECTOR_NAME = "dense"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from app.core.errors import InvalidInputError, InvalidPassageError, MalformedFilterError
-from app.core.fields import EXPECTED, FACET_KINDS, kind_of
+from app.core.passages.fields import EXPECTED, FACET_KINDS, kind_of
 from app.core.types import UNDETERMINED, EmbeddedPassage, FieldKind, NearestQuery, Passage
 
 MAX_ID_LENGTH = 512

@@ -19,10 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import problem_for
 from app.api.problem import documented
-from app.core import access
-from app.core.access import UNRESTRICTED, Access, ApiKey, KeyRing
+from app.core.access import keys as access
+from app.core.access.keys import UNRESTRICTED, Access, ApiKey, KeyRing
+from app.core.access.rate_limit import RateLimit, RateLimiter, Ruling
 from app.core.errors import AccessError, RateLimitedError, UnauthenticatedError
-from app.core.rate_limit import RateLimit, RateLimiter, Ruling
 
 PUBLIC: Literal["public"] = "public"
 

@@ -12,8 +12,8 @@ from app.api.errors import api_error
 from app.api.problem import answered, documented
 from app.api.readiness import Services, ServicesDep
 from app.api.wire import ResponseModel
-from app.core.fields import BUILT_IN_FIELDS, public_fields
-from app.core.languages import primary_language
+from app.core.languages.codes import primary_language
+from app.core.passages.fields import BUILT_IN_FIELDS, public_fields
 from app.core.types import UNDETERMINED, FieldKind
 
 router = APIRouter(tags=["passages"])

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from app.api.wire import LanguageTag, Probability, RequestModel, ResponseModel
-from app.core.embeddings import MAX_TEXTS
-from app.core.reranking import MAX_DOCUMENTS
+from app.core.search.embeddings import MAX_TEXTS
+from app.core.search.reranking import MAX_DOCUMENTS
 
 _ANY_MODEL = (
     "Taken for the sake of clients that must send it, and not looked at: the loaded bundle answers."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from app.api import schemas
 from app.api.readiness import Services
-from app.core.entries import Document, Entry
 from app.core.errors import InvalidPassageError
+from app.core.passages.entries import Document, Entry
 from app.core.types import UNDETERMINED, Passage, Split
 
 

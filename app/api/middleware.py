@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.access import AccessControl, Keys
 from app.api.errors import api_error, problem_for
 from app.api.strict_json import NDJSON_MEDIA_TYPE, media_type
+from app.core.access.rate_limit import RateLimit
 from app.core.errors import IsoglotError
-from app.core.rate_limit import RateLimit
 from app.telemetry import Metrics
 
 _log = structlog.stdlib.get_logger("isoglot.access")

@@ -25,9 +25,9 @@ from app.api.gzip_body import MalformedGzipError, unpacked
 from app.api.ndjson_lines import MAX_LINE_BYTES, Line, pieces, split_lines
 from app.api.schemas import Closing, LineAnswer, LineError, PassageIn, Summary
 from app.api.strict_json import NDJSON_MEDIA_TYPE, MalformedJsonError, parse_json
-from app.core.entries import Entry, Rejected, Stored
 from app.core.errors import InvalidInputError, IsoglotError
-from app.core.ingest import IngestService
+from app.core.passages.entries import Entry, Rejected, Stored
+from app.core.passages.ingest import IngestService
 from app.telemetry import Metrics
 
 _SPOOL_BYTES = 1 << 20

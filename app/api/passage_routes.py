@@ -21,8 +21,8 @@ from app.api.strict_json import (
     read_json,
     require_media_type,
 )
-from app.core.entries import Entry, Stored, content_hash
 from app.core.errors import InvalidInputError, InvalidPassageError
+from app.core.passages.entries import Entry, Stored, content_hash
 
 router = APIRouter(tags=["passages"])
 

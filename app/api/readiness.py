@@ -9,12 +9,12 @@ from fastapi import Depends, Request
 from app.api.access import access_of
 from app.api.errors import api_error
 from app.core.bundle import Bundle
-from app.core.embeddings import EmbeddingService
 from app.core.errors import IsoglotError
-from app.core.ingest import IngestService
+from app.core.passages.ingest import IngestService
 from app.core.ports import PassageStore
-from app.core.reranking import RerankService
-from app.core.search import SearchService
+from app.core.search.embeddings import EmbeddingService
+from app.core.search.reranking import RerankService
+from app.core.search.service import SearchService
 from app.telemetry import Metrics
 
 

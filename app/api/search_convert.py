@@ -8,13 +8,13 @@ from app.api import answer_schemas as answers
 from app.api.convert import model
 from app.api.readiness import Services
 from app.api.search_schemas import LanguageOptions, SearchBody
-from app.core.explanation import HeadExplanation
-from app.core.filters import parse_filter
-from app.core.highlights import highlights
-from app.core.language_bias import LanguageDiagnostics
-from app.core.language_modes import accept_language_weights, check_weights
-from app.core.languages import normalize_language
-from app.core.search_types import Hit, SearchRequest, SearchResult
+from app.core.calibration.explanation import HeadExplanation
+from app.core.languages.bias import LanguageDiagnostics
+from app.core.languages.codes import normalize_language
+from app.core.languages.modes import accept_language_weights, check_weights
+from app.core.passages.filters import parse_filter
+from app.core.search.highlights import highlights
+from app.core.search.types import Hit, SearchRequest, SearchResult
 from app.core.types import ANY_PASSAGE, FieldKind, LanguageGuess, PassageFilter
 
 _ALTERNATIVES = 3

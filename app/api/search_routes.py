@@ -17,7 +17,7 @@ from app.api.readiness import MetricsDep, Services, ServicesDep
 from app.api.search_schemas import SearchBatch, SearchBody
 from app.api.strict_json import JsonRoute
 from app.core.errors import InvalidInputError, IsoglotError
-from app.core.search_types import SearchRequest, SearchResult
+from app.core.search.types import SearchRequest, SearchResult
 from app.telemetry import Metrics
 
 router = APIRouter(route_class=JsonRoute, tags=["search"])

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from app.api.wire import LanguageTag, RequestModel
-from app.core.search_types import (
+from app.core.search.types import (
     DEFAULT_CANDIDATES,
     MAX_CANDIDATES,
     MAX_LIMIT,

@@ -26,7 +26,7 @@ from app.api.problem import answered, documented
 from app.api.readiness import Services, ServicesDep
 from app.api.strict_json import JsonRoute, MalformedJsonError, parse_json
 from app.core.errors import InvalidInputError, MalformedFilterError
-from app.core.filters import parse_filter
+from app.core.passages.filters import parse_filter
 from app.core.types import ANY_PASSAGE, JsonValue, PassageFilter
 
 router = APIRouter(route_class=JsonRoute, tags=["passages"])

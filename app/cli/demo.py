@@ -32,8 +32,8 @@ from app.cli.render import demo_report
 from app.cli.serve import run_server
 from app.core.bundle import Bundle, load_bundle
 from app.core.errors import UnencodableTextError
-from app.core.languages import primary_language
-from app.core.search_types import SearchRequest, SearchResult
+from app.core.languages.codes import primary_language
+from app.core.search.types import SearchRequest, SearchResult
 from app.core.types import Passage
 from app.settings import Settings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import app
 from app.cli.exits import CannotStartError
 from app.cli.passages_file import Rejection, read_passages
-from app.core.entries import Document
+from app.core.passages.entries import Document
 from app.core.types import Passage
 
 _PASSAGES = "passages.jsonl"

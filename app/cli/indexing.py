@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from app.cli.passages_file import PassageLine, Rejection, read_passages
-from app.core.entries import Rejected
-from app.core.ingest import IngestService
+from app.core.passages.entries import Rejected
+from app.core.passages.ingest import IngestService
 
 BATCH_LINES = 256
 """Lines that are handed on together: one line of answer to a remote service, one write here."""

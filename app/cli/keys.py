@@ -21,7 +21,7 @@ key_commands = typer.Typer(
 
 
 class ScopeName(StrEnum):
-    """What a key may be allowed; the words of ``app.core.access.Scope``."""
+    """What a key may be allowed; the words of ``app.core.access.keys.Scope``."""
 
     search = "search"
     ingest = "ingest"
@@ -79,7 +79,7 @@ def create(  # noqa: PLR0913  one argument an option
     """
     with friendly_errors():
         from app.adapters.key_file import change_keys
-        from app.core.access import KeyDocument, make_key
+        from app.core.access.keys import KeyDocument, make_key
 
         path = _path(key_file)
         now = datetime.now(UTC).replace(microsecond=0)
@@ -129,7 +129,7 @@ def revoke(
     """Remove a key. A running service refuses it within a second."""
     with friendly_errors():
         from app.adapters.key_file import change_keys, read_keys
-        from app.core.access import KeyDocument
+        from app.core.access.keys import KeyDocument
 
         path = _path(key_file)
         read_keys(path)  # a missing file is a mistake here

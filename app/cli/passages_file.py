@@ -17,8 +17,8 @@ from app.api.convert import to_entry
 from app.api.schemas import PassageIn
 from app.api.strict_json import MalformedJsonError, parse_json
 from app.cli.exits import CannotStartError
-from app.core.entries import Document, Entry, checked
 from app.core.errors import InvalidInputError
+from app.core.passages.entries import Document, Entry, checked
 
 STDIN = "-"
 

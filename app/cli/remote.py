@@ -17,7 +17,7 @@ from app.api.search_schemas import SearchBody
 from app.api.strict_json import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE
 from app.cli.exits import CannotStartError, UsageError
 from app.cli.passages_file import PassageLine, Rejection
-from app.core.entries import Document, Entry
+from app.core.passages.entries import Document, Entry
 from app.core.types import UNDETERMINED
 
 _TIMEOUT_SECONDS = 120.0

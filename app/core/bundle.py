@@ -5,7 +5,7 @@ never remote code, never the network::
 
     manifest.json       this module's Manifest
     encoder/            sentence-transformers layout, with the served graphs model*.onnx
-    calibrator.json     app.core.calibration
+    calibrator.json     app.core.calibration.calibrator
     reference.json      score and probability distributions the service is compared with
     report/             evaluation results, diagrams, model card
 """
@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from app.core.calibration import Calibrator
-from app.core.calibrator_document import read_calibrator
+from app.core.calibration.calibrator import Calibrator
+from app.core.calibration.document import read_calibrator
 from app.core.encoder_spec import EncoderSpec
 from app.core.errors import (
     BundleError,

@@ -99,7 +99,7 @@ class PassageStore(Protocol):
     """Keeps passages with their vectors and finds the nearest ones.
 
     Scores are exact cosines whatever index is used. Equal scores are ordered by passage id.
-    Filters are those that ``app.core.filters`` makes, for the fields of the collection.
+    Filters are those that ``app.core.passages.filters`` makes, for the fields of the collection.
     Every method raises ``StoreUnavailableError`` before ``open`` and after ``close``.
     """
 

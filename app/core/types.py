@@ -86,7 +86,7 @@ FieldKind: TypeAlias = Literal["keyword", "integer", "float", "bool", "datetime"
 """What a filterable field holds."""
 
 FieldValue: TypeAlias = str | int | float | bool | datetime
-"""One value of a filterable field, as ``app.core.filters.field_values`` returns it."""
+"""One value of a filterable field, as ``app.core.passages.filters.field_values`` returns it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from app.core.errors import (
     StoreLockedError,
     StoreUnavailableError,
 )
-from app.core.search_types import SearchRequest
+from app.core.search.types import SearchRequest
 from app.core.types import Passage
 from app.settings import Settings
 from tests.bundles import tiny_spec, write_tiny_bundle

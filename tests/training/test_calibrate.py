@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.core.calibration import Calibrator, sigmoid
-from app.core.calibrator_document import EncoderBinding, parse_calibrator
+from app.core.calibration.calibrator import Calibrator, sigmoid
+from app.core.calibration.document import EncoderBinding, parse_calibrator
 from app.core.errors import CalibrationError
 from training.calibrate import (
     balanced_weights,

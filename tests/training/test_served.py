@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.core.calibration import ServedList
+from app.core.calibration.calibrator import ServedList
 from tests.calibrators import calibrator_content, make_calibrator
 from tests.training.sets import parallel_set, with_random_vectors
 from training.retrieval_set import SetPassage, SetQuery, assemble

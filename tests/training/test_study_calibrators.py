@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.core.calibration import sigmoid
+from app.core.calibration.calibrator import sigmoid
 from app.core.errors import CalibrationError
 from training.study.calibrators import (
     ADDITIVE,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.core.languages import primary_language
+from app.core.languages.codes import primary_language
 from training.errors import DataError
 from training.readers.checks import IdRegister, check_language, check_text
 from training.readers.files import JsonObject, Place

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from app.adapters.edge_shard import PassageShard
 from app.adapters.passage_payload import point_id
-from app.core.fields import MAX_INTEGER
-from app.core.filters import matches, parse_filter
+from app.core.passages.fields import MAX_INTEGER
+from app.core.passages.filters import matches, parse_filter
 from app.core.types import FieldKind, Passage, PassageFilter
 from tests.fakes import FAKE_DIM, embed
 

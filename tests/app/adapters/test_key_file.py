@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.adapters.key_file import LOOK_SECONDS, KeyFile, change_keys, read_keys
-from app.core.access import ApiKey, KeyDocument, make_key
+from app.core.access.keys import ApiKey, KeyDocument, make_key
 from app.core.errors import KeyFileError, UnauthenticatedError
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

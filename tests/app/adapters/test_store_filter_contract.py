@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.core.errors import CountMismatchError, InvalidInputError, MalformedFilterError
-from app.core.filters import parse_filter
+from app.core.passages.filters import parse_filter
 from app.core.ports import PassageStore
 from app.core.types import (
     ANY_PASSAGE,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.adapters.key_file import change_keys
-from app.core.access import KeyDocument, make_key
+from app.core.access.keys import KeyDocument, make_key
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from app.api.access import POLICY, PUBLIC
-from app.core.access import SCOPES
+from app.core.access.keys import SCOPES
 from app.core.errors import KeyFileError
 from tests.app.api.conftest import PASSAGES
 from tests.app.api.keys import MADE, add_key, bearer

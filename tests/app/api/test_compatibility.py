@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from app.api.compatibility_routes import EMBEDDING_REQUESTS, RERANK_REQUESTS
-from app.core.embeddings import MAX_TEXTS
-from app.core.reranking import MAX_DOCUMENTS
+from app.core.search.embeddings import MAX_TEXTS
+from app.core.search.reranking import MAX_DOCUMENTS
 from tests.app.api.problems import pointers, problem_of
 from tests.fakes import FAKE_DIM, FakeEncoder
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.core.search_types import MAX_QUERY_CHARACTERS
+from app.core.search.types import MAX_QUERY_CHARACTERS
 from tests.app.api.problems import pointers, problem_of
 
 QUESTION = {"query": "how to find the hole in the tube"}

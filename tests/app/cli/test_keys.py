@@ -7,7 +7,7 @@ import pytest
 
 from app.adapters.key_file import read_keys
 from app.cli.keys import ScopeName
-from app.core.access import SCOPES, KeyRing
+from app.core.access.keys import SCOPES, KeyRing
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Language codes, preferences, and language bias."""

@@ -1,0 +1,1 @@
+"""Search, reranking and embeddings: the use cases that answer a query."""

@@ -1,0 +1,318 @@
+"""The search: encode, find, calibrate, order. The use case of the service in one file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from uuid import uuid4
+
+from app.core.calibration.calibrator import Calibrator
+from app.core.encoding import EncoderThread
+from app.core.errors import (
+    CursorExpiredError,
+    InvalidInputError,
+    IsoglotError,
+    UnencodableTextError,
+)
+from app.core.languages.codes import declared_language, normalize_language, primary_language
+from app.core.languages.parallel import RankedTranslations, ranked_translations
+from app.core.languages.window import LanguageWindow, ObservedAnswer
+from app.core.passages.filters import combine
+from app.core.ports import LanguageIdentifier, PassageStore
+from app.core.search.balance import balance_warnings, queries_by_language
+from app.core.search.checks import check_request
+from app.core.search.deadlines import StageClock, in_time
+from app.core.search.judging import Judged, judge, known_language, language_bias, merge, show
+from app.core.search.paging import Cursor, Snapshots
+from app.core.search.ranking import by_probability as most_probable_first
+from app.core.search.ranking import rank
+from app.core.search.types import (
+    Hit,
+    SearchRequest,
+    SearchResult,
+    SearchWarning,
+)
+from app.core.types import (
+    LanguageGuess,
+    NearestQuery,
+    PassageFilter,
+    ScoredPassage,
+    VectorArray,
+)
+
+
+@dataclass(slots=True)
+class _Task:
+    """A search that is being answered."""
+
+    request: SearchRequest
+    guess: LanguageGuess
+    where: PassageFilter
+    census: Mapping[str, int]
+    vector: VectorArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchMemory:
+    """What is remembered between searches.
+
+    Attributes:
+        snapshots: What cursors point into.
+        window: What language bias is judged by.
+    """
+
+    snapshots: Snapshots = field(default_factory=Snapshots)
+    window: LanguageWindow = field(default_factory=LanguageWindow)
+
+
+class SearchService:
+    """Answers search requests on one collection.
+
+    Args:
+        encoder: Encodes the queries.
+        store: Holds the passages.
+        calibrator: States the probabilities; ``None`` where the bundle has none.
+        languages: Guesses the language of queries.
+        memory: What is remembered between searches; by default this service's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: EncoderThread,
+        store: PassageStore,
+        calibrator: Calibrator | None,
+        languages: LanguageIdentifier,
+        memory: SearchMemory | None = None,
+    ) -> None:
+        self._encoder = encoder
+        self._store = store
+        self._calibrator = calibrator
+        self._languages = languages
+        self.memory = memory or SearchMemory()
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        """Answer a request.
+
+        Raises:
+            InvalidQueryError: The query is empty or too long.
+            InvalidInputError: Another member of the request is out of range.
+            InvalidCursorError: The cursor belongs to no search, or to another one.
+            CursorExpiredError: The answer that the cursor continues is not kept any more.
+            DeadlineExceededError: The request's time was not enough, and it wants no less.
+            UnencodableTextError: The encoder knows no token of the query.
+            EncodingError: The encoder failed.
+            StoreError: The store failed.
+        """
+        [answer] = await self.search_many([request])
+        if isinstance(answer, IsoglotError):
+            raise answer
+        return answer
+
+    async def search_many(
+        self, requests: Sequence[SearchRequest]
+    ) -> list[SearchResult | IsoglotError]:
+        """Answer several requests with one pass of the encoder and one call of the store.
+
+        Returns:
+            For every request its answer, or what ``search`` would raise about it.
+
+        Raises:
+            EncodingError: The encoder failed.
+            StoreError: The store failed.
+        """
+        clock = StageClock()
+        answers: list[SearchResult | IsoglotError | None] = [None] * len(requests)
+        limits = [request.timeout_ms for request in requests if request.timeout_ms is not None]
+        patience = max(limits) / 1e3 if limits and len(limits) == len(requests) else None
+        deadline = asyncio.timeout(patience)
+        try:
+            async with deadline:
+                await self._answer_all(requests, answers, clock)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+        return [
+            in_time(request, answer, clock)
+            for request, answer in zip(requests, answers, strict=True)
+        ]
+
+    async def _answer_all(
+        self,
+        requests: Sequence[SearchRequest],
+        answers: list[SearchResult | IsoglotError | None],
+        clock: StageClock,
+    ) -> None:
+        tasks: dict[int, _Task] = {}
+        for index, request in enumerate(requests):
+            try:
+                prepared = await self._prepare(request, clock)
+            except (InvalidInputError, CursorExpiredError) as error:
+                answers[index] = error
+                continue
+            if isinstance(prepared, _Task):
+                tasks[index] = prepared
+            else:
+                answers[index] = prepared
+        clock.stage("language")
+        if not tasks:
+            return
+        vectors = await self._encode([task.request.query for task in tasks.values()])
+        for index, vector in zip(list(tasks), vectors, strict=True):
+            if isinstance(vector, UnencodableTextError):
+                answers[index] = vector
+                del tasks[index]
+            else:
+                tasks[index].vector = vector
+        clock.stage("encode")
+        found = await self._find(list(tasks.values()))
+        clock.stage("search")
+        for (index, task), candidates in zip(tasks.items(), found, strict=True):
+            answers[index] = self._answer(task, candidates, clock)
+
+    async def _prepare(self, request: SearchRequest, clock: StageClock) -> _Task | SearchResult:
+        check_request(request, calibrated=self._calibrator is not None)
+        if request.cursor is not None:
+            return await self._go_on(request, request.cursor, clock)
+        guess = self._query_language(request)
+        where = await self._eligible(request)
+        return _Task(request, guess, where, census=await self._store.languages(where))
+
+    def _query_language(self, request: SearchRequest) -> LanguageGuess:
+        if request.query_language is None:
+            return self._languages.identify(request.query, request.candidate_languages)
+        return declared_language(request.query_language, pointer="/language/query")
+
+    async def _eligible(self, request: SearchRequest) -> PassageFilter:
+        if request.passage_languages is None:
+            return request.where
+        wanted = {
+            normalize_language(tag, pointer="/language/passages")
+            for tag in request.passage_languages
+        }
+        stored = await self._store.languages()
+        variants = {tag for tag in stored if primary_language(tag) in wanted}
+        return combine(request.where, PassageFilter(languages=frozenset(wanted | variants)))
+
+    async def _encode(self, texts: Sequence[str]) -> list[VectorArray | UnencodableTextError]:
+        try:
+            return list(await self._encoder.encode_queries(texts))
+        except UnencodableTextError as error:
+            if len(texts) == 1:
+                return [error]
+            return [vector for text in texts for vector in await self._encode([text])]
+
+    async def _find(self, tasks: Sequence[_Task]) -> list[list[ScoredPassage]]:
+        """Return the candidates of every task, from one call of the store."""
+        batches = [list(self._queries(task)) for task in tasks]
+        found = iter(await self._store.search([query for batch in batches for query in batch]))
+        return [merge(islice(found, len(batch))) for batch in batches]
+
+    def _queries(self, task: _Task) -> list[NearestQuery]:
+        assert task.vector is not None
+        # The same depth whatever is shown: neither the background, and with it each probability,
+        # nor the order may depend on how many hits the caller wants to see.
+        calibrator = self._calibrator
+        depth = max(task.request.candidates, calibrator.candidates if calibrator else 0)
+        queries = [NearestQuery(task.vector, limit=depth, where=task.where)]
+        if task.request.language_mode == "balance":
+            queries += queries_by_language(task.vector, task.where, task.census)
+        return queries
+
+    def _answer(
+        self, task: _Task, candidates: Sequence[ScoredPassage], clock: StageClock
+    ) -> SearchResult:
+        request = task.request
+        balanced = request.language_mode == "balance"
+        judged = judge(
+            candidates,
+            calibrator=self._calibrator,
+            census=task.census,
+            query_language=task.guess,
+        )
+        ranking = rank(judged.hits, request)
+        answer = SearchResult(
+            query_id=uuid4().hex,
+            outcome="ok" if ranking.hits else "no_confident_match",
+            answerable_probability=judged.answerable,
+            expected_relevant=None,
+            hits=(),
+            offset=0,
+            candidates=len(candidates),
+            relation="eq" if len(candidates) >= judged.facts.corpus_size else "gte",
+            dropped_below_min_probability=ranking.below_min_probability,
+            dropped_by_target_precision=ranking.beyond_target_precision,
+            next_cursor=None,
+            query_language=task.guess,
+            language=language_bias((), judged.facts, task.guess, self._calibrator),
+            facts=judged.facts,
+            warnings=balance_warnings(task.census) if balanced else (),
+            timings=clock.milliseconds,
+        )
+        end = request.offset + request.limit
+        shown = [
+            replace(hit, rank=position)
+            for position, hit in enumerate(ranking.hits[request.offset : end], request.offset + 1)
+        ]
+        page = self._show(answer, shown, request, request.offset)
+        rest = ranking.hits[end:]
+        if rest:
+            cursor = self.memory.snapshots.keep(request.ranking_key(), answer, end, rest)
+            page = replace(page, next_cursor=cursor)
+        self._observe(task, judged, page)
+        clock.stage("calibrate")
+        return page
+
+    async def _go_on(self, request: SearchRequest, text: str, clock: StageClock) -> SearchResult:
+        """Return the page that a cursor asks for."""
+        cursor = Cursor.decode(text)
+        snapshot = self.memory.snapshots.find(cursor, request.ranking_key())
+        ids = snapshot.ids(cursor.position, request.limit)
+        hits = snapshot.hits(cursor.position, request.limit, await self._store.get(ids))
+        page = self._show(snapshot.answer, hits, request, cursor.position)
+        end = cursor.position + request.limit
+        gone = len(ids) - len(hits)
+        warnings = list(page.warnings)
+        if gone:
+            detail = f"{gone} passages of this page were deleted or replaced since the search."
+            warnings.append(SearchWarning("passages_gone", detail))
+        return replace(
+            page,
+            warnings=warnings,
+            timings=clock.milliseconds,
+            next_cursor=Cursor(cursor.snapshot, end).encode() if end < snapshot.end else None,
+        )
+
+    def _show(
+        self, answer: SearchResult, hits: Sequence[Hit], request: SearchRequest, offset: int
+    ) -> SearchResult:
+        return show(answer, hits, offset=offset, request=request, calibrator=self._calibrator)
+
+    def _observe(self, task: _Task, judged: Judged, page: SearchResult) -> None:
+        """Remember what language bias is judged by; later pages of an answer add nothing new."""
+        if page.offset:
+            return
+        by_score = by_probability = None
+        # With a filter on single passages, a translation that is missing may have been left out.
+        if task.request.where.condition is None:
+            by_score = self._translations(task, judged.hits)
+            if self._calibrator is not None:
+                by_probability = self._translations(task, most_probable_first(judged.hits))
+        self.memory.window.add(
+            ObservedAnswer(
+                query_language=known_language(task.guess),
+                bias=page.language,
+                by_score=by_score,
+                by_probability=by_probability,
+            )
+        )
+
+    def _translations(self, task: _Task, hits: Sequence[Hit]) -> RankedTranslations:
+        return ranked_translations(
+            [hit.passage for hit in hits],
+            query=task.request.query,
+            query_language=known_language(task.guess),
+            eligible=task.census,
+        )
