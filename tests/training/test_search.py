@@ -61,9 +61,7 @@ def test_equal_passages_tie_wherever_they_stand_in_a_block():
     rng = np.random.default_rng(3)
     queries, distinct = unit(rng, 64, 368), unit(rng, 37, 368)
     passages = np.tile(distinct, (9, 1))
-    product = queries @ passages.T
-    repeated = [product[:, start : start + 37] for start in range(0, len(passages), 37)]
-    assert any((part != repeated[0]).any() for part in repeated), "float32 alone would do"
+    # Whether a product in float32 would tie them depends on the kernel that the processor gets.
     scores = CosineScorer(queries, passages).against(np.arange(len(passages)))(slice(0, 64))
     for start in range(0, len(passages), 37):
         np.testing.assert_array_equal(scores[:, start : start + 37], scores[:, :37])
