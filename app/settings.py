@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -167,38 +167,87 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: str | int | Path | None) -> Settings:
-    """Read settings from the environment.
+    """Read settings from the environment, and secrets from the files that it names.
+
+    A secret can be given as ``ISOGLOT_<NAME>`` or as ``ISOGLOT_<NAME>_FILE``, the path of a file
+    that holds nothing else; a line break at its end does not count.
 
     Args:
         overrides: Settings by field name that win over the environment; ``None`` is no override.
 
     Raises:
-        InvalidSettingsError: A value is out of range, or a variable that begins with
-            ``ISOGLOT_`` is not a setting.
+        InvalidSettingsError: Values are out of range, variables that begin with ``ISOGLOT_`` are
+            not settings, or files of secrets cannot be read. All of them are named.
     """
-    _refuse_unknown_variables()
-    given = {name: value for name, value in overrides.items() if value is not None}
+    problems = _unknown_variables()
+    given: dict[str, object] = dict(_secrets_from_files(problems))
+    given |= {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings.model_validate(given)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
-        lines = [
+        problems += [
             f"{_variable(str(e['loc'][0]))}: {e['msg']} (it is {e['input']!r})"
             for e in error.errors()
         ]
-        raise InvalidSettingsError("\n".join(lines)) from error
+        raise InvalidSettingsError("\n".join(problems)) from error
+    if problems:
+        raise InvalidSettingsError("\n".join(problems))
+    return settings
+
+
+def secret_settings() -> list[str]:
+    """Return the names of the settings that are secret: these can be read from files."""
+    return [
+        name
+        for name, field in Settings.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    ]
 
 
 def _variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def _refuse_unknown_variables() -> None:
+def _file_variable(field: str) -> str:
+    return f"{_variable(field)}_FILE"
+
+
+def _environment() -> dict[str, str]:
+    """Return our variables by upper-case name: settings are read without regard to case."""
+    return {
+        name.upper(): value for name, value in os.environ.items() if name.upper().startswith(PREFIX)
+    }
+
+
+def _secrets_from_files(problems: list[str]) -> dict[str, str]:
+    """Read the secrets that are given as files; adds what is wrong with them to ``problems``."""
+    ours = _environment()
+    secrets = {}
+    for field in secret_settings():
+        name = _file_variable(field)
+        if name not in ours:
+            continue
+        if _variable(field) in ours:
+            problems.append(f"{name}: {_variable(field)} is set too; keep one of them.")
+            continue
+        try:
+            secret = Path(ours[name]).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            problems.append(f"{name}: {ours[name]} cannot be read: {reason}.")
+            continue
+        if secret:
+            secrets[field] = secret
+        else:
+            problems.append(f"{name}: {ours[name]} is empty.")
+    return secrets
+
+
+def _unknown_variables() -> list[str]:
     known = {_variable(field) for field in Settings.model_fields}
-    # The environment is read without regard to case, so misspellings are looked for that way too.
-    ours = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
+    known |= {_file_variable(field) for field in secret_settings()}
     lines = []
-    for name in sorted(ours - known):
+    for name in sorted(_environment().keys() - known):
         nearest = get_close_matches(name, sorted(known), n=1, cutoff=0.0)[0]
         lines.append(f"{name} is not a setting. The nearest one is {nearest}.")
-    if lines:
-        raise InvalidSettingsError("\n".join(lines))
+    return lines

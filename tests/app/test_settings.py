@@ -3,7 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import InvalidSettingsError, Settings, load_settings, starter_bundle
+from app.settings import (
+    InvalidSettingsError,
+    Settings,
+    load_settings,
+    secret_settings,
+    starter_bundle,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -142,3 +148,55 @@ def test_the_key_of_the_commands_is_not_shown_by_the_settings(monkeypatch):
     monkeypatch.setenv("ISOGLOT_API_KEY", "iso_secret")
 
     assert "iso_secret" not in repr(load_settings())
+
+
+def test_a_secret_is_read_from_the_file_that_is_named(monkeypatch, tmp_path):
+    (tmp_path / "key").write_text("iso_secret\n")
+    monkeypatch.setenv("ISOGLOT_API_KEY_FILE", str(tmp_path / "key"))
+
+    key = load_settings().api_key
+
+    assert key is not None
+    assert key.get_secret_value() == "iso_secret"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "No such file"), (b"\n", "is empty"), (b"\xff", "not UTF-8")],
+)
+def test_a_file_without_a_secret_is_an_error_that_names_it(monkeypatch, tmp_path, content, reason):
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("ISOGLOT_API_KEY_FILE", str(path))
+
+    with pytest.raises(InvalidSettingsError, match=f"ISOGLOT_API_KEY_FILE: .*key.*{reason}"):
+        load_settings()
+
+
+def test_a_secret_is_given_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISOGLOT_API_KEY", "iso_secret")
+    monkeypatch.setenv("ISOGLOT_API_KEY_FILE", str(tmp_path))
+
+    with pytest.raises(InvalidSettingsError, match="keep one of them") as caught:
+        load_settings()
+    assert "iso_secret" not in str(caught.value)
+
+
+def test_misspelt_names_unreadable_secrets_and_wrong_values_are_reported_together(monkeypatch):
+    monkeypatch.setenv("ISOGLOT_PROT", "80")
+    monkeypatch.setenv("ISOGLOT_API_KEY_FILE", "/nowhere/key")
+    monkeypatch.setenv("ISOGLOT_PORT", "eighty")
+
+    with pytest.raises(InvalidSettingsError) as caught:
+        load_settings()
+    named = [line.split()[0].rstrip(":") for line in str(caught.value).splitlines()]
+    assert named == ["ISOGLOT_PROT", "ISOGLOT_API_KEY_FILE", "ISOGLOT_PORT"]
+
+
+def test_only_secrets_can_be_read_from_files(monkeypatch):
+    monkeypatch.setenv("ISOGLOT_PORT_FILE", "/run/port")
+
+    assert "port" not in secret_settings()
+    with pytest.raises(InvalidSettingsError, match="ISOGLOT_PORT_FILE is not a setting"):
+        load_settings()
