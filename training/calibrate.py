@@ -22,11 +22,12 @@ from app.core.calibration.document import (
     LinearHead,
     dump_calibrator,
 )
+from app.core.calibration.fit import LogisticFit, fit_logistic
+from app.core.calibration.fit_ridge import choose_ridge
 from app.core.errors import CalibrationError
 from app.core.types import BoolArray, FloatArray, JsonValue
 from training.calibration_config import CalibrationConfig
 from training.calibration_data import CalibrationHits
-from training.newton import LogisticFit, fit_logistic
 from training.retrieval_set import RowArray
 from training.served import BACKGROUND, DEPTH, HitTable
 
@@ -42,14 +43,18 @@ class HeadData:
         relevant: 0 or 1.
         weights: Weight of every row.
         offsets: One 0-1 column for every source with a level of its own, shape (n, sources).
-        fold: Fold of every row; rows of one document share one.
+        documents: Number of the document of every row; its rows are never in two folds.
+        folds: Number of folds of the cross-validation.
+        seed: Decides which documents share a fold.
     """
 
     columns: Mapping[str, FloatArray]
     relevant: FloatArray
     weights: FloatArray
     offsets: FloatArray
-    fold: RowArray
+    documents: RowArray
+    folds: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,11 +113,16 @@ def fit_head(data: HeadData, features: Sequence[str], ridges: Sequence[float]) -
     """
     x = np.column_stack([data.columns[name] for name in features])
     design = np.column_stack([x, data.offsets])
-    scores: dict[float, float] = {}
-    if len(ridges) > 1:
-        scores = {ridge: _cross_validate(design, data, ridge) for ridge in ridges}
-    ridge = min(ridges, key=lambda candidate: scores.get(candidate, 0.0))
-    fit = fit_logistic(design, data.relevant, ridge=ridge, weights=data.weights)
+    choice = choose_ridge(
+        design,
+        data.relevant,
+        data.documents,
+        ridges,
+        weights=data.weights,
+        folds=data.folds,
+        seed=data.seed,
+    )
+    fit = fit_logistic(design, data.relevant, penalty=choice.penalty, weights=data.weights)
     head = LinearHead(
         features=tuple(features),
         coef=tuple(fit.coef[: len(features)].tolist()),
@@ -123,7 +133,7 @@ def fit_head(data: HeadData, features: Sequence[str], ridges: Sequence[float]) -
             "The fitted probability does not rise with the score: the judged hits say that "
             "better scores are less relevant. Look at the encoder and at the judgements."
         )
-    return FittedHead(head, fit, ridge, scores)
+    return FittedHead(head, fit, choice.penalty.ridge, choice.nll)
 
 
 def calibrator_text(
@@ -179,14 +189,6 @@ def balanced_weights(source: RowArray, same: BoolArray) -> FloatArray:
     return weights
 
 
-def document_folds(clusters: RowArray, folds: int, seed: int) -> RowArray:
-    """Return the fold of every hit; all hits of a document are in one fold."""
-    _, document = np.unique(clusters, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(int(document.max()) + 1)
-    assigned: RowArray = (order % folds)[document]
-    return assigned
-
-
 def _head_data(
     hits: HitTable,
     source: RowArray,
@@ -202,23 +204,10 @@ def _head_data(
         relevant=hits.relevant.astype(np.float64),
         weights=balanced_weights(source, hits.same),
         offsets=(source[:, None] == np.array(present, dtype=np.int64)).astype(np.float64),
-        fold=document_folds(hits.cluster, config.folds, config.seed),
+        documents=hits.cluster,
+        folds=config.folds,
+        seed=config.seed,
     )
-
-
-def _cross_validate(design: FloatArray, data: HeadData, ridge: float) -> float:
-    loss, weight = 0.0, 0.0
-    for fold in np.unique(data.fold):
-        left_out = data.fold == fold
-        kept = ~left_out
-        fit = fit_logistic(
-            design[kept], data.relevant[kept], ridge=ridge, weights=data.weights[kept]
-        )
-        logit = fit.logit(design[left_out])
-        losses = np.logaddexp(0.0, logit) - data.relevant[left_out] * logit
-        loss += float(data.weights[left_out] @ losses)
-        weight += float(data.weights[left_out].sum())
-    return loss / weight
 
 
 def _nll_before_and_after(heads: FittedHeads, hits: HitTable) -> list[float]:

@@ -18,13 +18,13 @@ import numpy as np
 from app.core.bundle import CALIBRATOR_FILE, REFERENCE_FILE
 from app.core.calibration.calibrator import Calibrator, sigmoid
 from app.core.calibration.document import EncoderBinding, parse_calibrator
+from app.core.calibration.fit_ridge import group_folds
 from app.core.types import FloatArray
 from training.calibrate import (
     FittedHead,
     FittedHeads,
     balanced_weights,
     calibrator_text,
-    document_folds,
     fit_head,
     fit_heads,
     hit_data,
@@ -154,7 +154,7 @@ def _held_out(
 ) -> dict[str, Any]:
     """Compare calibrators on documents that none of them was fitted on."""
     folds = max(2, round(1.0 / config.test_share)) if config.test_share else config.folds
-    test = document_folds(collected.hits.cluster, folds, config.seed + 1) == 0
+    test = group_folds(collected.hits.cluster, folds, config.seed + 1) == 0
     heads = fit_heads(collected.where(~test), config)
     kept = collected.where(~test & collected.answered)
     text = calibrator_text(heads, kept, binding=binding, data_sha256=digest, metrics={})

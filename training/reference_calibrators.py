@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.core.calibration.calibrator import sigmoid
+from app.core.calibration.fit import fit_logistic
 from app.core.errors import CalibrationError
 from app.core.types import FloatArray
-from training.newton import fit_logistic
 
 ScoreToProbability = Callable[[FloatArray], FloatArray]
 

@@ -10,7 +10,6 @@ from app.core.errors import CalibrationError
 from training.calibrate import (
     balanced_weights,
     calibrator_text,
-    document_folds,
     fit_head,
     fit_heads,
     hit_data,
@@ -157,14 +156,6 @@ def test_every_source_weighs_the_same_in_each_relation():
     assert weights.mean() == pytest.approx(1.0)
     sums = [weights[(source == s) & (same == r)].sum() for s in (0, 1) for r in (True, False)]
     np.testing.assert_allclose(sums, np.full(4, 25.0))
-
-
-def test_a_document_is_never_in_two_folds():
-    clusters = np.random.default_rng(0).integers(0, 40, 500)
-    folds = document_folds(clusters, 5, seed=1)
-    for cluster in range(40):
-        assert len(np.unique(folds[clusters == cluster])) <= 1
-    assert len(np.unique(folds)) == 5
 
 
 def test_cross_validation_prefers_the_ridge_that_predicts_new_documents():

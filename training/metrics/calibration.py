@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.core.calibration.fit import fit_logistic
 from app.core.errors import CalibrationError
 from app.core.types import BoolArray, FloatArray, JsonValue
 from training.metrics.bootstrap import REPLICATES, Estimate, cluster_weights, interval
-from training.newton import fit_logistic
 from training.retrieval_set import RowArray
 
 BINS = 15

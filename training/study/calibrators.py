@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.core.calibration.calibrator import sigmoid
+from app.core.calibration.fit import Penalty, fit_logistic
 from app.core.errors import CalibrationError
 from app.core.types import BoolArray, FloatArray
-from training.newton import fit_logistic
 from training.retrieval_set import RowArray
 
 RAW, GLOBAL, ENGLISH, SAME, ADDITIVE, OWN = "none", "global", "en-en", "same", "additive", "own"
@@ -106,7 +106,7 @@ def fit_calibrators(
         fit = fit_logistic(
             design(chosen),
             chosen.relevant.astype(np.float64),
-            ridge=RIDGE,
+            penalty=Penalty(RIDGE),
             weights=None if weights is None else weights[mask],
         )
         methods[name] = _linear(design, fit.coef, fit.intercept)
@@ -142,7 +142,7 @@ def _own_table(hits: Hits, languages: int) -> FloatArray:
         if min(labels.sum(), (1.0 - labels).sum()) < MIN_OWN:
             continue
         try:
-            fit = fit_logistic(hits.score[rows, None], labels, ridge=RIDGE)
+            fit = fit_logistic(hits.score[rows, None], labels, penalty=Penalty(RIDGE))
         except CalibrationError:
             continue
         table[pair] = fit.coef[0], fit.intercept
