@@ -52,6 +52,9 @@ POLICY: Mapping[tuple[str, str], access.Scope | Literal["public"]] = {
 }
 """Method and path to the scope that a key must have; ``public`` needs no key."""
 
+Charge = Callable[[int], None]
+"""Takes further requests from the caller's rate limit, for a body that holds several."""
+
 _CHALLENGE = 'Bearer realm="isoglot"'
 _BODY_TIMEOUT = 408
 
@@ -148,7 +151,17 @@ class AccessControl:
             told.update(_rate_headers(limit, ruling))
             if not ruling.allowed:
                 raise RateLimitedError(ruling.retry_after)
+            scope["state"]["charge"] = self._charge(key.id, limit, told)
         return granted
+
+    def _charge(self, caller: str, limit: RateLimit, told: dict[str, str]) -> Charge:
+        """Return how a route says that its request was more than one."""
+
+        def charge(requests: int) -> None:
+            ruling = self._limiter.owe(caller, limit, requests, now=self._clock())
+            told.update(_rate_headers(limit, ruling))
+
+        return charge
 
     def _limit_of(self, key: ApiKey) -> RateLimit | None:
         if key.requests_per_minute is None:
@@ -161,6 +174,16 @@ def access_of(request: Request) -> Access:
     granted = request.state.access
     assert isinstance(granted, Access)
     return granted
+
+
+def charge_of(request: Request) -> Charge:
+    """Return what takes further requests from the caller's rate limit, if it has one."""
+    charge: Charge = getattr(request.state, "charge", _no_charge)
+    return charge
+
+
+def _no_charge(requests: int) -> None:
+    """Take nothing: the caller has no limit."""
 
 
 AccessDep = Annotated[Access, Depends(access_of)]

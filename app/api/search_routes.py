@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Header, Request
 
 from app.api import examples, search_convert
+from app.api.access import charge_of
 from app.api.answer_schemas import BatchItem, SearchBatchResponse, SearchResponse
 from app.api.diagnostics_routes import router as diagnostics
 from app.api.errors import problem_for
@@ -89,6 +90,7 @@ async def search_batch(
     body of the wrong shape is refused as a whole.
     """
     began = time.perf_counter()
+    charge_of(request)(len(body.searches) - 1)
     asked = [_asked(single, services, accept_language) for single in body.searches]
     usable = [single for single in asked if isinstance(single, SearchRequest)]
     found = iter(await services.search.search_many(usable))

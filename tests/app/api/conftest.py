@@ -114,3 +114,9 @@ async def stocked(client: httpx.AsyncClient) -> httpx.AsyncClient:
     response = await client.post("/v1/passages", json=PASSAGES)
     assert response.status_code == 200
     return client
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """Where a service with keys keeps them."""
+    return tmp_path / "keys.json"

@@ -21,11 +21,6 @@ from tests.app.api.problems import problem_of
 
 
 @pytest.fixture
-def key_file(tmp_path):
-    return tmp_path / "keys.json"
-
-
-@pytest.fixture
 async def guarded(serve, key_file):
     """A service with keys, and ``PASSAGES``, and a key for every scope."""
     tokens = {scope: add_key(key_file, scope) for scope in SCOPES}
@@ -236,43 +231,6 @@ async def test_no_secret_is_ever_logged_not_even_with_an_unknown_error(
     assert "the disk is on fire" in written
     assert token.split("_")[1] in written  # which key it was is logged
     assert token.split("_", 2)[2][:20] not in written
-
-
-async def test_requests_beyond_the_limit_of_a_key_are_refused(serve, key_file):
-    slow = add_key(key_file, "search", requests_per_minute=6, burst=2)
-    free = add_key(key_file, "search")
-    async with serve(key_file=key_file) as client:
-        answers = [await client.get("/v1/bundle", headers=bearer(slow)) for _ in range(3)]
-        assert [answer.status_code for answer in answers] == [200, 200, 429]
-        problem_of(answers[2], 429, "rate_limited")
-        wait = answers[2].headers["retry-after"]
-        assert 5 <= int(wait) <= 10
-        assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"key";q=2;w=20'}
-        assert answers[0].headers["ratelimit"] == '"key";r=1;t=0'
-        assert answers[2].headers["ratelimit"] == f'"key";r=0;t={wait}'
-        other = await client.get("/v1/bundle", headers=bearer(free))
-        assert other.status_code == 200
-        assert "ratelimit" not in other.headers
-
-
-async def test_a_key_without_a_limit_of_its_own_has_that_of_the_service(serve, key_file):
-    token = add_key(key_file, "search")
-    own = add_key(key_file, "search", requests_per_minute=1000)
-    async with serve(key_file=key_file, rate_limit=1) as client:
-        limited = [await client.get("/v1/bundle", headers=bearer(token)) for _ in range(2)]
-        assert [answer.status_code for answer in limited] == [200, 429]
-        assert int(limited[1].headers["retry-after"]) > 50
-        answer = await client.get("/v1/bundle", headers=bearer(own))
-        assert answer.headers["ratelimit"] == '"key";r=999;t=0'
-
-
-async def test_a_refused_scope_costs_no_request(serve, key_file):
-    token = add_key(key_file, "search", requests_per_minute=1, burst=1)
-    async with serve(key_file=key_file) as client:
-        for _ in range(3):
-            response = await client.get("/metrics", headers=bearer(token))
-            problem_of(response, 403, "missing_scope")
-        assert (await client.get("/v1/bundle", headers=bearer(token))).status_code == 200
 
 
 async def test_the_description_says_which_scope_each_operation_needs(guarded):

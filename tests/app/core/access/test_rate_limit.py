@@ -88,3 +88,24 @@ def test_a_changed_limit_counts_at_once():
     limiter.take("a", RateLimit(60, 1), now=0.0)
 
     assert limiter.take("a", RateLimit(60, 5), now=0.0).remaining == 4
+
+
+@given(rates, bursts, st.integers(0, 64))
+def test_what_a_batch_owes_is_paid_by_waiting(rate, burst, more):
+    bucket = TokenBucket(RateLimit(rate, burst), now=0.0)
+    bucket.take(0.0)
+    ruling = bucket.owe(more, 0.0)
+
+    assert ruling.remaining == max(0, burst - 1 - more)
+    if ruling.retry_after:
+        assert not bucket.take(max(0.0, (more + 1 - burst) * 60 / rate)).allowed
+        assert bucket.take(ruling.retry_after + 1e-6).allowed
+
+
+def test_what_is_owed_is_owed_by_the_caller_alone():
+    limiter = RateLimiter()
+    limit = RateLimit(60, 3)
+    limiter.take("a", limit, now=0.0)
+
+    assert limiter.owe("a", limit, 5, now=0.0).retry_after == 4
+    assert limiter.take("b", limit, now=0.0).remaining == 2
