@@ -32,6 +32,8 @@ from app.core.search.reranking import RerankService
 from app.core.search.service import SearchService
 from app.core.types import CollectionSpec
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
+from app.telemetry.observed import ObservedEncoder, ObservedStore
 
 _WARM_UP_TEXT = "warm-up"
 _log = structlog.stdlib.get_logger(__name__)
@@ -104,12 +106,15 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, bundle: Bundle | None = None) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    settings: Settings, bundle: Bundle | None = None, metrics: Metrics | None = None
+) -> AsyncIterator[Runtime]:
     """Build everything, open the collection and warm the encoder; close in reverse order.
 
     Args:
         settings: What to build.
         bundle: The bundle that ``settings.bundle`` names, where it has been loaded already.
+        metrics: What encoder and store report to; ``None`` where nobody looks.
 
     Raises:
         BundleError: The bundle cannot be used (see ``load_bundle``).
@@ -123,17 +128,18 @@ async def open_runtime(settings: Settings, bundle: Bundle | None = None) -> Asyn
     adapter = await asyncio.to_thread(_encoder, settings, bundle)
     languages = await asyncio.to_thread(FastTextIdentifier)
     store = EdgePassageStore(settings.collection_dir)
-    async with assemble(settings, bundle, adapter, store, languages) as runtime:
+    async with assemble(settings, bundle, adapter, store, languages, metrics) as runtime:
         yield runtime
 
 
 @asynccontextmanager
-async def assemble(
+async def assemble(  # noqa: PLR0913  each is one part
     settings: Settings,
     bundle: Bundle,
     adapter: ServedEncoder,
     store: PassageStore,
     languages: LanguageIdentifier,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Runtime]:
     """Join adapters to the core; opens and closes the store and the encoder's thread.
 
@@ -143,12 +149,16 @@ async def assemble(
         adapter: The encoder of the bundle.
         store: A store that is not open yet.
         languages: Guesses the language of queries and passages.
+        metrics: What encoder and store report to; ``None`` where nobody looks.
 
     Raises:
         EncoderMismatchError: The collection was indexed with another encoder.
         StoreLockedError: Another process has the collection open.
         EncodingError: The encoder does not run.
     """
+    if metrics is not None:
+        adapter = ObservedEncoder(adapter, metrics.encoder)
+        store = ObservedStore(store, metrics.store)
     encoder = EncoderThread(adapter)
     try:
         await encoder.encode_query(_WARM_UP_TEXT)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 
 from app.adapters.key_file import KeyFile
 from app.api.collection_routes import router as collections
 from app.api.compatibility_routes import router as compatibility
 from app.api.description import install_description
 from app.api.errors import install_error_handlers
-from app.api.middleware import Bounds, add_middleware
+from app.api.middleware import UNMATCHED_ROUTE, Bounds, add_middleware
 from app.api.operations_routes import router as operations
 from app.api.page_routes import router as page
 from app.api.passage_routes import router as passages
@@ -26,9 +27,10 @@ from app.bootstrap import Runtime, open_runtime
 from app.core.access.rate_limit import RateLimit
 from app.core.bundle import Bundle, load_bundle
 from app.settings import Settings, load_settings
-from app.telemetry import Metrics, configure_logging
+from app.telemetry.logs import configure_logging
+from app.telemetry.metrics import Metrics
 
-RuntimeFactory = Callable[[Settings, Bundle], AbstractAsyncContextManager[Runtime]]
+RuntimeFactory = Callable[[Settings, Bundle, Metrics], AbstractAsyncContextManager[Runtime]]
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -38,6 +40,7 @@ def create_app(
     *,
     bundle_loader: Callable[[Path], Bundle] = load_bundle,
     runtime_factory: RuntimeFactory = open_runtime,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """Build the application; only keys are loaded before its lifespan begins.
 
@@ -48,6 +51,7 @@ def create_app(
         settings: Read from the environment by default.
         bundle_loader: Loads and verifies a bundle.
         runtime_factory: Opens what answers requests.
+        metrics: What everything reports to; its own by default.
 
     Raises:
         InvalidSettingsError: The environment holds settings that cannot be used.
@@ -56,7 +60,7 @@ def create_app(
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format)
     keys = None if settings.key_file is None else KeyFile(settings.key_file)
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     state = ApiState(metrics=metrics, max_batch=settings.max_batch)
 
     @asynccontextmanager
@@ -66,13 +70,14 @@ def create_app(
         _announce_access(keys)
         stopping = asyncio.Event()
         running = asyncio.create_task(
-            _run(runtime_factory(settings, bundle), state.readiness, stopping)
+            _run(runtime_factory(settings, bundle, metrics), state.readiness, stopping)
         )
         try:
             yield
         finally:
             stopping.set()
             await running
+            metrics.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.api = state
@@ -81,7 +86,14 @@ def create_app(
     for router in (search, selections, passages, collections, compatibility, operations, page):
         app.include_router(router)
     install_description(app)
+    metrics.requests.routes_known(_routes(app))
     return app
+
+
+def _routes(app: FastAPI) -> Iterator[tuple[str, str]]:
+    for context in iter_route_contexts(app.routes):
+        for method in sorted(context.methods or ()):
+            yield method, getattr(context.original_route, "path_format", UNMATCHED_ROUTE)
 
 
 async def _run(
@@ -124,5 +136,5 @@ def _announce(bundle: Bundle, metrics: Metrics) -> None:
         "encoder": bundle.spec.fingerprint(),
         "calibrator": calibrator,
     }
-    metrics.bundle_loaded(**facts)
+    metrics.serves(bundle, active=bundle.calibrator)
     _log.info("bundle_verified", **facts)

@@ -43,7 +43,7 @@ def blocks(page: str, language: str) -> list[str]:
 @contextmanager
 def service_on_a_free_port(settings: Settings) -> Iterator[str]:
     @asynccontextmanager
-    async def runtime(given, bundle):
+    async def runtime(given, bundle, _metrics):
         parts = (FakeEncoder(), InMemoryStore(), FakeLanguageIdentifier())
         async with assemble(given, bundle, *parts) as opened:
             yield opened

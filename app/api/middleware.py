@@ -24,7 +24,7 @@ from app.api.errors import api_error, problem_for
 from app.api.strict_json import NDJSON_MEDIA_TYPE, media_type
 from app.core.access.rate_limit import RateLimit
 from app.core.errors import IsoglotError
-from app.telemetry import Metrics
+from app.telemetry.metrics import Metrics
 
 _log = structlog.stdlib.get_logger("isoglot.access")
 
@@ -70,6 +70,7 @@ class RequestContext:
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         exchange = _Exchange(scope, send, request_id)
+        self._metrics.requests.began()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, exchange.send)
@@ -84,11 +85,11 @@ class RequestContext:
 
     def _record(self, scope: Scope, exchange: _Exchange) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        route = getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
+        route = getattr(scope.get("route"), "path_format", UNMATCHED_ROUTE)
         # 499: the client left before there was an answer.
         status = 499 if exchange.status is None else exchange.status
         seconds = exchange.seconds
-        self._metrics.request_answered(route=route, method=method, status=status, seconds=seconds)
+        self._metrics.requests.answered(route=route, method=method, status=status, seconds=seconds)
         write = _log.debug if route in _QUIET_ROUTES else _log.info
         key = getattr(scope["state"].get("access"), "key_id", None)
         shown = {} if key is None else {"key": key}

@@ -111,9 +111,10 @@ LIVE_ANSWERS: dict[str, Any] = {"live": {"summary": "Alive", "value": {"status":
 METRICS_ANSWERS: dict[str, Any] = {
     "counter": {
         "summary": "One of the counters",
-        "value": "# HELP isoglot_http_requests_total HTTP requests answered.\n"
+        "value": "# HELP isoglot_http_requests_total HTTP requests answered, by class of status "
+        "(2xx, 3xx, 4xx, 5xx).\n"
         "# TYPE isoglot_http_requests_total counter\n"
-        'isoglot_http_requests_total{method="POST",route="/v1/search",status="200"} 3.0\n',
+        'isoglot_http_requests_total{method="POST",route="/v1/search",status="2xx"} 3.0\n',
     },
 }
 BUNDLE_ANSWERS: dict[str, Any] = {

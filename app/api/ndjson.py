@@ -28,7 +28,7 @@ from app.api.strict_json import NDJSON_MEDIA_TYPE, MalformedJsonError, parse_jso
 from app.core.errors import InvalidInputError, IsoglotError
 from app.core.passages.entries import Entry, Rejected, Stored
 from app.core.passages.ingest import IngestService
-from app.telemetry import Metrics
+from app.telemetry.metrics import Metrics
 
 _SPOOL_BYTES = 1 << 20
 _READ_BYTES = 1 << 16
@@ -137,7 +137,7 @@ class NdjsonUpload(Response):
             bad = []  # The upload has ended before that line.
         answers = sorted(bad + stored, key=lambda answer: answer.line)
         rejected = sum(answer.status == "rejected" for answer in answers)
-        self._metrics.passages_answered(stored=len(answers) - rejected, rejected=rejected)
+        self._metrics.store.uploaded(stored=len(answers) - rejected, rejected=rejected)
         return answers
 
     async def _store(self, good: Sequence[tuple[Line, Entry]]) -> list[LineAnswer]:

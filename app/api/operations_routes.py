@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Literal
 
+import structlog
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
@@ -11,11 +13,15 @@ from app.api import model_examples
 from app.api.convert import model
 from app.api.errors import KINDS, api_error
 from app.api.problem import answered, documented
-from app.api.readiness import MetricsDep, Services, ServicesDep, StateDep
+from app.api.readiness import ApiState, Services, ServicesDep, StateDep
 from app.api.schemas import ModelOut
-from app.telemetry import METRICS_CONTENT_TYPE
+from app.core.errors import StoreError
+from app.telemetry.instruments import METRICS_CONTENT_TYPE
 
 router = APIRouter()
+
+_STORE_PATIENCE = 1.0
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class LiveOut(BaseModel):
@@ -139,9 +145,12 @@ async def ready(state: StateDep) -> ReadyOut:
         }
     },
 )
-async def metrics(metrics: MetricsDep) -> Response:
+async def metrics(state: StateDep) -> Response:
     """Return all metrics in the text format of Prometheus."""
-    return Response(metrics.exposition(), headers={"Content-Type": METRICS_CONTENT_TYPE})
+    await _measure_store(state)
+    # Writing some thousand lines takes a while, in which others want answers.
+    written = await asyncio.to_thread(state.metrics.exposition)
+    return Response(written, headers={"Content-Type": METRICS_CONTENT_TYPE})
 
 
 @router.get(
@@ -194,6 +203,17 @@ async def explain_problem(
     return ProblemKindOut(
         code=code, status=kind.status, title=kind.title, explanation=kind.explanation
     )
+
+
+async def _measure_store(state: ApiState) -> None:
+    """Ask the store how much it holds, which it reports; without an answer the last one stays."""
+    if not state.readiness.is_ready:
+        return
+    try:
+        async with asyncio.timeout(_STORE_PATIENCE):
+            await state.readiness.services().store.health()
+    except (StoreError, TimeoutError) as error:
+        _log.warning("store_not_measured", reason=str(error) or "it did not answer in time")
 
 
 def _calibrator(services: Services) -> CalibratorOut | None:

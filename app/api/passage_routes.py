@@ -123,10 +123,10 @@ async def store_passages(
         _check_size(received, state.max_batch)
         outcomes = await _add(services, _entries(services, raw, root), root, wait=wait)
     except Exception:
-        state.metrics.passages_answered(stored=0, rejected=received)
+        state.metrics.store.uploaded(stored=0, rejected=received)
         raise
     answer = _summed_up(outcomes)
-    state.metrics.passages_answered(stored=answer.stored, rejected=0)
+    state.metrics.store.uploaded(stored=answer.stored, rejected=0)
     return answer
 
 

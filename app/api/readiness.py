@@ -15,7 +15,7 @@ from app.core.ports import PassageStore
 from app.core.search.embeddings import EmbeddingService
 from app.core.search.reranking import RerankService
 from app.core.search.service import SearchService
-from app.telemetry import Metrics
+from app.telemetry.metrics import Metrics
 
 
 class Services(Protocol):

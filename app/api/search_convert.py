@@ -87,12 +87,6 @@ def to_response(
     )
 
 
-def relation(hit: Hit) -> str:
-    """Return ``same`` or ``cross``, or ``uncertain`` where a language is not known for certain."""
-    stated = hit.probability_source.rpartition(":")[2]
-    return stated if stated in {"same", "cross"} else "uncertain"
-
-
 def _tags(tags: Sequence[str] | None, pointer: str) -> frozenset[str] | None:
     if tags is None:
         return None

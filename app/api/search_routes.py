@@ -15,11 +15,11 @@ from app.api.diagnostics_routes import router as diagnostics
 from app.api.errors import problem_for
 from app.api.problem import Problem, answered, documented
 from app.api.readiness import MetricsDep, Services, ServicesDep
+from app.api.search_counting import count_search
 from app.api.search_schemas import SearchBatch, SearchBody
 from app.api.strict_json import JsonRoute
 from app.core.errors import InvalidInputError, IsoglotError
 from app.core.search.types import SearchRequest, SearchResult
-from app.telemetry import Metrics
 
 router = APIRouter(route_class=JsonRoute, tags=["search"])
 router.include_router(diagnostics)
@@ -66,7 +66,7 @@ async def search(
     )
     result = await services.search.search(asked)
     request.state.stages = result.timings
-    _count(metrics, result, result.timings)
+    count_search(metrics, result, result.timings)
     took_ms = (time.perf_counter() - began) * 1e3
     return search_convert.to_response(result, body, services, took_ms=took_ms)
 
@@ -100,7 +100,7 @@ async def search_batch(
     stages: Mapping[str, float] = {}
     for result in results:
         if isinstance(result, SearchResult):
-            _count(metrics, result, {} if stages else result.timings)
+            count_search(metrics, result, {} if stages else result.timings)
             stages = result.timings
     request.state.stages = stages
     return SearchBatchResponse(
@@ -136,15 +136,3 @@ def _item(
         return BatchItem(status=problem.status, response=None, problem=problem)
     response = search_convert.to_response(result, body, services, took_ms=took_ms)
     return BatchItem(status=200, response=response, problem=None)
-
-
-def _count(metrics: Metrics, result: SearchResult, stages: Mapping[str, float]) -> None:
-    metrics.search_answered(
-        outcome=result.outcome,
-        stage_milliseconds=stages,
-        probabilities=[
-            (search_convert.relation(hit), hit.probability)
-            for hit in result.hits
-            if hit.probability is not None
-        ],
-    )

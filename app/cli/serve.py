@@ -17,6 +17,7 @@ from app.cli.exits import CannotStartError
 from app.core.bundle import Bundle
 from app.main import create_app
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 
 _GRACE_SECONDS = 20
 _BACKLOG = 2048
@@ -130,13 +131,21 @@ class _Server(uvicorn.Server):
 async def _serve(
     settings: Settings, listener: socket.socket, on_ready: Callable[[str], None]
 ) -> None:
-    async with open_runtime(settings) as runtime:
+    metrics = Metrics()
+    async with open_runtime(settings, metrics=metrics) as runtime:
 
         @asynccontextmanager
-        async def opened(_settings: Settings, _bundle: Bundle) -> AsyncIterator[Runtime]:
+        async def opened(
+            _settings: Settings, _bundle: Bundle, _metrics: Metrics
+        ) -> AsyncIterator[Runtime]:
             yield runtime
 
-        app = create_app(settings, bundle_loader=lambda _: runtime.bundle, runtime_factory=opened)
+        app = create_app(
+            settings,
+            bundle_loader=lambda _: runtime.bundle,
+            runtime_factory=opened,
+            metrics=metrics,
+        )
         config = uvicorn.Config(
             app,
             workers=1,

@@ -250,6 +250,7 @@ class SearchService:
             facts=judged.facts,
             warnings=balance_warnings(task.census) if balanced else (),
             timings=clock.milliseconds,
+            calibrator=None if self._calibrator is None else self._calibrator.id,
         )
         end = request.offset + request.limit
         shown = [

@@ -170,6 +170,7 @@ class SearchResult:
         facts: What the probabilities have in common.
         warnings: What the caller should know.
         timings: Stage to milliseconds: ``language``, ``encode``, ``search``, ``calibrate``.
+        calibrator: Id of the calibrator that stated the probabilities; ``None`` without one.
     """
 
     query_id: str
@@ -188,3 +189,4 @@ class SearchResult:
     facts: ListFacts
     warnings: Sequence[SearchWarning]
     timings: Mapping[str, float]
+    calibrator: str | None = None

@@ -56,9 +56,9 @@ def make_app(bundle_dir: Path, store: InMemoryStore) -> Callable[..., FastAPI]:
     """Builds the application on fakes; keyword arguments are settings."""
 
     @asynccontextmanager
-    async def runtime(settings, bundle):
+    async def runtime(settings, bundle, metrics):
         encoder, languages = FakeEncoder(), FakeLanguageIdentifier()
-        async with assemble(settings, bundle, encoder, store, languages) as opened:
+        async with assemble(settings, bundle, encoder, store, languages, metrics) as opened:
             yield opened
 
     def make(runtime_factory=runtime, **settings: object) -> FastAPI:

@@ -11,6 +11,7 @@ from app.core.bundle import load_bundle
 from app.core.errors import EncoderMismatchError, StoreUnavailableError
 from tests.app.api.conftest import serving, until_started
 from tests.app.api.problems import problem_of
+from tests.app.telemetry.samples import Samples
 from tests.bundles import write_tiny_bundle
 
 QUESTION = {"query": "how to find the hole in the tube"}
@@ -28,7 +29,7 @@ def failing(error: Exception, after: asyncio.Event | None = None) -> Any:
         async def __aexit__(self, *exc: object) -> None:
             raise AssertionError("it was never entered")
 
-    return lambda settings, bundle: Failing()
+    return lambda *_: Failing()
 
 
 async def test_the_service_is_live_but_not_ready_while_it_starts(make_app, bundle_dir):
@@ -138,13 +139,15 @@ async def test_searches_move_the_metrics_of_probability_and_stages(stocked):
 
     await stocked.post("/v1/search", json=request)
 
-    text = (await stocked.get("/metrics")).text
-    assert 'isoglot_searches_total{outcome="ok"} 1.0' in text
-    assert 'isoglot_search_stage_duration_seconds_count{stage="encode"} 1.0' in text
-    assert 'isoglot_hit_probability_count{relation="same"} 1.0' in text
-    assert 'isoglot_hit_probability_count{relation="cross"} 1.0' in text
-    assert "isoglot_top_hit_probability_count 1.0" in text
-    assert "isoglot_bundle_info{" in text
+    found = Samples((await stocked.get("/metrics")).text)
+    assert found.value("isoglot_queries_total", query_lang="en", decision="answered") == 1
+    assert found.value("isoglot_search_stage_duration_seconds_count", stage="encode") == 1
+    stated = "isoglot_hit_probability_count"
+    assert found.total(stated, relation="same") + found.total(stated, relation="cross") == 3
+    assert found.total(stated, position="1") == 1
+    assert found.value("isoglot_encoder_forward_duration_seconds_count", lane="query") == 2
+    assert found.value("isoglot_store_passages") == 3
+    assert found.total("isoglot_bundle_info") == 1
 
 
 async def test_requests_are_counted_by_route_and_never_by_path(stocked):
@@ -152,9 +155,13 @@ async def test_requests_are_counted_by_route_and_never_by_path(stocked):
     await stocked.get("/some/random/path")
 
     text = (await stocked.get("/metrics")).text
-    assert (
-        'isoglot_http_requests_total{method="GET",route="/v1/passages/{passage_id:path}",'
-        'status="200"} 1.0' in text
-    )
-    assert 'isoglot_http_requests_total{method="GET",route="unmatched",status="404"} 1.0' in text
+    found, counted = Samples(text), "isoglot_http_requests_total"
+    passage = {"method": "GET", "route": "/v1/passages/{passage_id}"}
+    assert found.value(counted, status="2xx", **passage) == 1
+    assert found.value(counted, status="5xx", **passage) == 0
+    assert found.value(counted, method="GET", route="unmatched", status="4xx") == 1
+    assert found.value("isoglot_http_errors_total", status="404") == 1
+    timed = "isoglot_http_request_duration_seconds_count"
+    assert found.value(timed, route="/v1/passages") == 1
+    assert found.value("isoglot_http_requests_in_progress") == 1
     assert "random" not in text

@@ -1,0 +1,1 @@
+"""Logs and metrics. Knows names, labels and buckets; what they mean is decided by the callers."""

@@ -1,0 +1,110 @@
+"""The Prometheus metrics of one service: what routes and adapters report to."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from app.core.bundle import Bundle
+from app.core.calibration.calibrator import Calibrator
+from app.telemetry.feedback import FeedbackMetrics
+from app.telemetry.instruments import Instruments
+from app.telemetry.labels import language_labels
+from app.telemetry.model import CalibratorFacts, ModelMetrics, Role
+from app.telemetry.requests import RequestMetrics
+from app.telemetry.searches import SearchMetrics
+from app.telemetry.serving import EncoderMetrics, StoreMetrics
+
+
+class Metrics:
+    """All metrics, on a registry of their own.
+
+    Series with labels that are known beforehand are made at once, those of calibrators and
+    languages by ``serves``: a series that is born with its first event has no increase to show
+    for it, and a bin without one falls out of every sum.
+
+    Attributes:
+        requests: HTTP.
+        searches: Searches and stated probabilities.
+        feedback: Labels.
+        encoder: Queue, passes and cache of the encoder.
+        store: The passage store.
+    """
+
+    def __init__(self) -> None:
+        instruments = Instruments()
+        self._instruments = instruments
+        self.requests = RequestMetrics(instruments)
+        self.searches = SearchMetrics(instruments)
+        self.feedback = FeedbackMetrics(instruments)
+        self.encoder = EncoderMetrics(instruments)
+        self.store = StoreMetrics(instruments)
+        self._model = ModelMetrics(instruments)
+
+    def serves(
+        self,
+        bundle: Bundle,
+        *,
+        active: Calibrator | None,
+        shadow: Calibrator | None = None,
+        previous: str | None = None,
+    ) -> None:
+        """State what answers from now on, and make the series that it will count in.
+
+        Args:
+            bundle: The loaded bundle.
+            active: What states probabilities.
+            shadow: What only records them.
+            previous: Id of the calibrator that was active before: feedback on its answers still
+                comes. A shadow takes its place.
+        """
+        encoder = bundle.spec.fingerprint()
+        languages = language_labels(bundle.spec.languages)
+        in_use = [c.id for c in (active, shadow) if c is not None]
+        self.searches.serves(encoder=encoder, languages=languages, calibrators=in_use)
+        self.feedback.serves(
+            languages=languages,
+            active=None if active is None else active.id,
+            other=previous if shadow is None else shadow.id,
+        )
+        self._model.states(
+            bundle=bundle.manifest.short_id,
+            encoder=encoder,
+            loaded=time.time(),
+            calibrators=_facts(bundle, active, shadow),
+            reference=bundle.reference,
+        )
+
+    def exposition(self) -> bytes:
+        """Return all metrics in the text format of ``METRICS_CONTENT_TYPE``."""
+        return self._instruments.exposition()
+
+    def close(self) -> None:
+        """Stop accounting for this process; what it counted stays counted."""
+        self._instruments.close()
+
+
+def _facts(
+    bundle: Bundle, active: Calibrator | None, shadow: Calibrator | None
+) -> tuple[CalibratorFacts, ...]:
+    own = None if bundle.calibrator is None else bundle.calibrator.id
+    roles: tuple[tuple[Role, Calibrator | None], ...] = (("active", active), ("shadow", shadow))
+    return tuple(
+        CalibratorFacts(
+            calibrator.id,
+            calibrator.document.kind,
+            role,
+            fitted=_created(bundle) if calibrator.id == own else None,
+        )
+        for role, calibrator in roles
+        if calibrator is not None
+    )
+
+
+def _created(bundle: Bundle) -> float | None:
+    """Return when a bundle was made, in seconds since 1970, where it says so."""
+    created = bundle.manifest.training.get("created")
+    try:
+        return datetime.fromisoformat(created).timestamp() if isinstance(created, str) else None
+    except ValueError:
+        return None
