@@ -21,7 +21,7 @@ demo: .venv/ready ## Search the demo corpus in eleven languages on http://127.0.
 	.venv/bin/isoglot demo --port $(PORT)
 
 .PHONY: test
-test: lint types test-app test-training ## Everything that CI checks
+test: lint types test-app test-training test-image ## Everything that CI checks
 
 .PHONY: lint
 lint: .venv-training/ready ## Style and import contracts
@@ -35,7 +35,7 @@ types: .venv-training/ready ## Static types
 
 .PHONY: test-app
 test-app: .venv/ready ## Tests of the service, in an environment without torch
-	.venv/bin/pytest -m "not training and not qdrant and not network and not gpu and not benchmark and not browser" \
+	.venv/bin/pytest -m "not training and not qdrant and not network and not gpu and not benchmark and not browser and not image" \
 		--cov=app --cov-report=term --cov-fail-under=95
 	.venv/bin/coverage report --include="app/core/*" --fail-under=100
 
@@ -44,6 +44,19 @@ test-training: .venv-training/ready ## Tests of the offline half
 	.venv-training/bin/pytest -m training \
 		--cov=training --cov-report=term --cov-fail-under=90
 	.venv-training/bin/coverage report --include="training/metrics/*" --fail-under=100
+
+.PHONY: test-image
+test-image: .venv/ready .wheelhouse/ready ## Install and start the service the way its image does
+	.venv/bin/pytest -m image
+
+.PHONY: secrets
+secrets: ## Make the keys and passwords that docker-compose.yml reads
+	deploy/compose/make-secrets.sh
+
+.PHONY: lock
+lock: .venv/ready ## Pin what goes into the images, with hashes
+	.venv/bin/python $(PIP) install -c constraints.txt --group lock
+	deploy/image/lock.sh .venv/bin/uv
 
 .PHONY: fuzz
 fuzz: .venv-training/ready ## Send thousands of generated requests to a running service
@@ -61,7 +74,7 @@ format: .venv-training/ready ## Format the code and mend what ruff can mend
 
 .PHONY: clean
 clean: ## Remove environments, caches and the demo's data
-	rm -rf .venv .venv-training .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data build dist
+	rm -rf .venv .venv-training .wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data build dist
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -75,4 +88,11 @@ clean: ## Remove environments, caches and the demo's data
 	$(PYTHON) -m venv .venv-training
 	.venv-training/bin/python $(PIP) install "$(PIP_VERSION)"
 	.venv-training/bin/python $(PIP) install -c constraints.txt -e ".[training]" --group dev
+	@touch $@
+
+# What the steps of the image install; they run without a package index in the tests.
+.wheelhouse/ready: deploy/image/build.txt deploy/image/cpu.txt .venv/ready
+	rm -rf .wheelhouse
+	.venv/bin/python $(PIP) download --only-binary :all: --require-hashes -r deploy/image/build.txt -d .wheelhouse
+	.venv/bin/python $(PIP) download --only-binary :all: --require-hashes -r deploy/image/cpu.txt -d .wheelhouse
 	@touch $@

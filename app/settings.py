@@ -6,6 +6,7 @@ This module only reads and checks them; ``app/bootstrap.py`` turns them into ada
 from __future__ import annotations
 
 import os
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -18,7 +19,7 @@ from app.core.passages.fields import check_fields
 from app.core.types import FieldKind
 
 PREFIX = "ISOGLOT_"
-STARTER_BUNDLE = Path("bundles/starter")
+STARTER_BUNDLE = "bundles/starter"
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
@@ -28,16 +29,20 @@ class InvalidSettingsError(ValueError):
     """One or more settings cannot be used; the message has one line for each."""
 
 
-def starter_bundle() -> Path:
-    """Return the bundle that is used when none is named.
+def shipped(name: str) -> list[Path]:
+    """Return where a directory that ships with the project may lie, the first choice first.
 
-    The working directory is looked at first, then the checkout this package lies in.
+    The working directory comes before the checkout this package lies in, and that before
+    ``share/isoglot`` of the environment that a wheel was installed in.
     """
     checkout = Path(__file__).resolve().parents[1]
-    for candidate in (STARTER_BUNDLE, checkout / STARTER_BUNDLE):
-        if candidate.is_dir():
-            return candidate
-    return STARTER_BUNDLE
+    return [Path(name), checkout / name, Path(sys.prefix) / "share" / "isoglot" / name]
+
+
+def starter_bundle() -> Path:
+    """Return the bundle that is used when none is named; see ``shipped``."""
+    places = shipped(STARTER_BUNDLE)
+    return next((place for place in places if place.is_dir()), places[0])
 
 
 class Settings(BaseSettings):

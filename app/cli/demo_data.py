@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import app
 from app.cli.exits import CannotStartError
 from app.cli.passages_file import Rejection, read_passages
 from app.core.passages.entries import Document
 from app.core.types import Passage
+from app.settings import shipped
 
 _PASSAGES = "passages.jsonl"
 _QUERIES = "queries.jsonl"
@@ -55,14 +55,12 @@ def demo_directory(given: Path | None = None) -> Path:
     """Return the directory of the demo corpus.
 
     Args:
-        given: What the user named; else ``demo/`` beside the package, as in a checkout, or in
-            the working directory.
+        given: What the user named; else the ``demo`` that ships with the project.
 
     Raises:
         CannotStartError: It is not there.
     """
-    checkout = Path(app.__file__).resolve().parents[1]
-    places = [given] if given is not None else [checkout / "demo", Path("demo")]
+    places = [given] if given is not None else shipped("demo")
     for place in places:
         if (place / _PASSAGES).is_file():
             return place

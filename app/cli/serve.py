@@ -19,7 +19,9 @@ from app.main import create_app
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 
-_GRACE_SECONDS = 20
+GRACE_SECONDS = 20
+"""How long requests that are under way may take once the service is told to end."""
+
 _BACKLOG = 2048
 # A filter and a cursor in an address are as long as the API says, in percent-encoded UTF-8.
 _HEAD_BYTES = 1 << 18
@@ -152,7 +154,7 @@ async def _serve(
             lifespan="on",
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
             h11_max_incomplete_event_size=_HEAD_BYTES,
         )
         server = _Server(config, lambda: on_ready(address(listener)))

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Pins what goes into the images: every version from constraints.txt, with the hashes of all its files.
+#   deploy/image/lock.sh [UV]      `make lock`
+set -euo pipefail
+uv=${1:-uv}
+cd "$(dirname "$0")/../.."
+
+# pin FILE ARGUMENTS...
+pin() {
+  local file=$1
+  shift
+  "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+    --no-annotate --constraints constraints.txt --output-file "deploy/image/$file" "$@"
+}
+
+pin build.txt deploy/image/build.in
+pin cpu.txt pyproject.toml --extra otel
+pin gpu.txt pyproject.toml --extra otel --extra gpu
