@@ -67,6 +67,10 @@ test-page: .venv/ready ## Tests of the page in an installed Chromium
 	.venv/bin/python $(PIP) install -c constraints.txt --group browser
 	.venv/bin/pytest -m browser
 
+.PHONY: rules
+rules: ## Fill in the rules of Prometheus after a change of deploy/prometheus/values.toml
+	$(PYTHON) deploy/prometheus/render.py
+
 .PHONY: format
 format: .venv-training/ready ## Format the code and mend what ruff can mend
 	.venv-training/bin/ruff format .

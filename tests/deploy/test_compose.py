@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from app.adapters.key_file import KeyFile, read_keys
 from app.cli.serve import GRACE_SECONDS
