@@ -19,8 +19,18 @@ LANGUAGES = ("de", "en", "fr", "pt", "pt-BR", "und")
 WORDS = ("moon", "sea", "tide", "bread", "yeast", "wheel", "tube", "hole")
 
 RANKED = {
-    "features": ["score", "background", "log_corpus", "log_language_rank", "same", "same*score"],
-    "coef": [9.0, -6.0, -0.3, -0.8, -0.7, 1.5],
+    "features": [
+        "score",
+        "background",
+        "log_corpus",
+        "log_language_corpus",
+        "log_language_rank",
+        "language_lead",
+        "language_lag",
+        "same",
+        "same*score",
+    ],
+    "coef": [9.0, -6.0, -0.3, -0.05, -0.8, 1.0, -0.5, -0.7, 1.5],
     "intercept": -1.0,
 }
 """A hit head that uses every kind of feature, and sets languages against each other."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.calibration.calibrator import HitFeatures, background_score, log_language_ranks
+from app.core.calibration.calibrator import HitFeatures, background_score, language_standings
 from app.core.calibration.document import RankRange
 from app.core.types import BoolArray, FloatArray, VectorArray
 from training.retrieval_set import RetrievalSet, RowArray
-from training.search import nearest
+from training.search import Neighbours, nearest
 
 DEPTH = 20
 BACKGROUND = RankRange(from_rank=21, to_rank=60)
@@ -33,7 +33,10 @@ class HitTable:
         background: Mean score of the background ranks of the hit's list.
         gap: Score of the hit minus that of the next one in the list.
         corpus: Number of eligible passages.
+        log_language_corpus: Logarithm of the number of eligible passages in the hit's language.
         log_language_rank: Logarithm of the rank among the hits of the passage's language.
+        language_lead: Lead in its language (``app.core.calibration.calibrator``).
+        language_lag: Lag in its language.
         same: Whether query and passage language agree.
         relevant: Whether the passage answers.
         rank: 1-based.
@@ -47,7 +50,10 @@ class HitTable:
     background: FloatArray
     gap: FloatArray
     corpus: FloatArray
+    log_language_corpus: FloatArray
     log_language_rank: FloatArray
+    language_lead: FloatArray
+    language_lag: FloatArray
     same: BoolArray
     relevant: BoolArray
     rank: RowArray
@@ -65,19 +71,16 @@ class HitTable:
             score=self.score,
             background=self.background,
             log_corpus=np.log(self.corpus),
+            log_language_corpus=self.log_language_corpus,
             log_language_rank=self.log_language_rank,
+            language_lead=self.language_lead,
+            language_lag=self.language_lag,
             same=self.same.astype(np.float64),
         )
 
     def first_hit_columns(self) -> dict[str, FloatArray]:
         """Return the columns of the first-hit head; take the hits of rank 1 only."""
-        return {
-            "score": self.score,
-            "gap": self.gap,
-            "background": self.background,
-            "log_corpus": np.log(self.corpus),
-            "same": self.same.astype(np.float64),
-        }
+        return {**self.features().columns(), "gap": self.gap}
 
     def where(self, mask: BoolArray) -> HitTable:
         """Return the hits that a mask selects."""
@@ -126,6 +129,7 @@ def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ran
     level = np.array([background_score(scores, background) for scores in found.scores])
     next_score = np.column_stack([found.scores[:, 1:], level])[:, :depth]
     spoken = data.passage_languages[rows]
+    rank, lead, lag, size = np.moveaxis(_standings(data, found, pool), -1, 0)
     relevant, judged = _judge(data, asked, pool if answered else None, rows)
     shape = rows.shape
     full = {
@@ -133,7 +137,10 @@ def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ran
         "background": np.broadcast_to(level[:, None], shape),
         "gap": found.scores[:, :depth] - next_score,
         "corpus": np.full(shape, float(len(pool))),
-        "log_language_rank": np.array([log_language_ranks(row) for row in spoken.tolist()]),
+        "log_language_corpus": np.log(size),
+        "log_language_rank": np.log(rank),
+        "language_lead": lead,
+        "language_lag": lag,
         "same": spoken == data.query_languages[asked][:, None],
         "relevant": relevant,
         "rank": np.broadcast_to(np.arange(1, shape[1] + 1), shape),
@@ -143,6 +150,18 @@ def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ran
         "cluster": np.broadcast_to(data.clusters[asked][:, None], shape),
     }
     return HitTable(**{name: column[judged | (not judged_only)] for name, column in full.items()})
+
+
+def _standings(data: RetrievalSet, found: Neighbours, pool: RowArray) -> FloatArray:
+    """Return the standings of the first hits, shape (queries, depth, 4)."""
+    spoken = data.passage_languages
+    sizes = dict(zip(*np.unique(spoken[pool], return_counts=True), strict=True))
+    languages = spoken[pool[found.rows]].tolist()
+    listed = [
+        language_standings(scores, row, sizes, BACKGROUND)[:DEPTH]
+        for scores, row in zip(found.scores.astype(np.float64), languages, strict=True)
+    ]
+    return np.array(listed, dtype=np.float64)
 
 
 def _judge(

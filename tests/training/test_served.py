@@ -1,8 +1,11 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from app.core.calibration.calibrator import ServedList
-from tests.calibrators import calibrator_content, make_calibrator
+from tests.calibrators import make_calibrator
+from tests.searching import RANKED
 from tests.training.sets import parallel_set, with_random_vectors
 from training.retrieval_set import SetPassage, SetQuery, assemble
 from training.search import nearest
@@ -25,12 +28,12 @@ def serve_everything(questions: int = 30) -> tuple[HitTable, object]:
 
 
 def test_a_served_list_gets_the_probabilities_that_the_service_would_state():
-    head = {
-        "features": ["score", "background", "log_corpus", "log_language_rank", "same"],
-        "coef": [12.0, -6.0, -0.5, -1.5, 1.0],
-        "intercept": -3.0,
+    first_head = {
+        "features": ["score", "gap", "language_lead", "log_corpus", "log_language_corpus", "same"],
+        "coef": [10.0, 5.0, 3.0, -0.4, -0.2, 0.5],
+        "intercept": -2.0,
     }
-    calibrator = make_calibrator(hit=head, fit=calibrator_content()["fit"])
+    calibrator = make_calibrator(hit=RANKED, first_hit=first_head)
     embedded = with_random_vectors(parallel_set(30))
     data = embedded.data
     table, _ = serve_everything(30)
@@ -45,6 +48,7 @@ def test_a_served_list_gets_the_probabilities_that_the_service_would_state():
                 passage_languages=data.passage_languages[found.rows[query]].tolist(),
                 query_posterior={data.queries[query].language: 1.0},
                 corpus_size=len(data.passages),
+                language_sizes=Counter(data.passage_languages.tolist()),
             )
         )
         mine = ours[table.query == query]

@@ -3,16 +3,19 @@
 A calibrator is a small JSON document (``app/core/calibration/document.py``). For a hit with score
 ``s`` (cosine) in a list served from ``N`` eligible passages its logit is linear::
 
-    logit P(relevant) = a*s + c*background + g*log N + r*log R + d*same + e*same*s + b
+    logit P(relevant) = a*s + c*background + g*log N + h*log M + r*log R
+                        + u*lead + v*lag + d*same + e*same*s + b
 
 ``background`` is the mean score of ranks 21 to 60 of the same list: it removes the level that
 belongs to the query and that contrastive training does not identify (Yan et al. 2022, KDD).
 ``log N`` moves the prior when the corpus grows; its weight is learned on a ladder of corpus
 sizes. ``same`` is 1 where query and passage language agree, else 0.
-``R`` is the rank of the hit among the hits of its own language in the list: passages of one
-language compete for being the answer, translations do not. Leave-one-dataset-out transfer needs
-it (without it the expected relevant hits of a new data set are off by a third, with it by a
-seventh).
+
+Passages of one language compete for being the answer, translations do not. So there are ``M``,
+the number of eligible passages in the hit's language; ``R``, the hit's rank among the hits of its
+language; ``lead``, by how much the best hit of a language beats the next one; and ``lag``, by how
+much the others score less than the best. ``docs/decisions/0004`` has what each of them is worth
+on data sets that the fit has not seen. A document names the features that it uses.
 
 Fitting lives in ``training/calibrate.py``; this module only evaluates, with numpy in float64.
 """
@@ -22,11 +25,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from app.core.calibration.document import CalibratorDocument, RankRange
 from app.core.types import UNDETERMINED, BoolArray, FloatArray
+
+
+class LanguageStanding(NamedTuple):
+    """How a hit stands among the passages of its language.
+
+    Attributes:
+        rank: Its rank, from 1, among the hits of its language.
+        lead: For the best hit of a language, by how much it beats the next one; else 0.
+        lag: By how much it scores less than the best hit of its language.
+        size: Number of eligible passages in its language.
+    """
+
+    rank: int
+    lead: float
+    lag: float
+    size: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,15 +57,21 @@ class HitFeatures:
         score: Cosine of query and passage.
         background: Mean score of the background ranks of the hit's list.
         log_corpus: Natural logarithm of the number of eligible passages.
+        log_language_corpus: The same of those in the hit's language.
         log_language_rank: Natural logarithm of the hit's rank, from 1, among the hits of its
             language in the list.
+        language_lead: Its lead in its language (``LanguageStanding``).
+        language_lag: Its lag in its language.
         same: 1 where query and passage language agree, else 0.
     """
 
     score: FloatArray
     background: FloatArray
     log_corpus: FloatArray
+    log_language_corpus: FloatArray
     log_language_rank: FloatArray
+    language_lead: FloatArray
+    language_lag: FloatArray
     same: FloatArray
 
     def columns(self) -> dict[str, FloatArray]:
@@ -54,7 +80,10 @@ class HitFeatures:
             "score": self.score,
             "background": self.background,
             "log_corpus": self.log_corpus,
+            "log_language_corpus": self.log_language_corpus,
             "log_language_rank": self.log_language_rank,
+            "language_lead": self.language_lead,
+            "language_lag": self.language_lag,
             "same": self.same,
             "same*score": self.same * self.score,
             "same*background": self.same * self.background,
@@ -74,12 +103,15 @@ class ServedList:
         query_posterior: Primary language subtag to probability; what is missing to 1 is the
             probability of an unknown language.
         corpus_size: Number of eligible passages, at least n.
+        language_sizes: Primary language subtag to the number of them in that language; where one
+            is missing or too small, its hits are counted.
     """
 
     scores: FloatArray
     passage_languages: Sequence[str]
     query_posterior: Mapping[str, float]
     corpus_size: int
+    language_sizes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,12 +127,14 @@ class CalibratedList:
             ``mixture`` (query language uncertain: averaged over its posterior), ``pooled``
             (a language is not known).
         answerable: P(the first hit is relevant); 0 for an empty list.
+        standings: How the hits stand in their languages.
     """
 
     probability: FloatArray
     extrapolated: BoolArray
     source: tuple[str, ...]
     answerable: float
+    standings: Sequence[LanguageStanding]
 
 
 def sigmoid(logit: FloatArray) -> FloatArray:
@@ -123,18 +157,41 @@ def background_score(scores: FloatArray, ranks: RankRange) -> float:
     return float(tail.mean()) if tail.size else float(scores[-1])
 
 
-def log_language_ranks(passage_languages: Sequence[str]) -> FloatArray:
-    """Return the logarithm of every hit's rank among the hits of its language.
+def language_standings(
+    scores: FloatArray,
+    passage_languages: Sequence[str],
+    language_sizes: Mapping[str, int],
+    ranks: RankRange,
+) -> list[LanguageStanding]:
+    """Return how every hit of a list stands among the passages of its language.
+
+    Nothing in it depends on how long the list is, beyond the last background rank: a lead is
+    measured against the score at that rank where no other hit of the language scores more.
 
     Args:
-        passage_languages: Languages of the hits, best score first.
+        scores: Descending, float64 of shape (n,).
+        passage_languages: Languages of the hits.
+        language_sizes: As in ``ServedList``.
+        ranks: The background ranks.
     """
-    seen: Counter[str] = Counter()
-    ranks = np.empty(len(passage_languages))
-    for position, language in enumerate(passage_languages):
-        seen[language] += 1
-        ranks[position] = seen[language]
-    return np.log(ranks)
+    floor = float(scores[: ranks.to_rank].min(initial=np.inf))
+    seen: dict[str, list[float]] = {}
+    for language, score in zip(passage_languages, scores.tolist(), strict=True):
+        seen.setdefault(language, []).append(score)
+    ahead: Counter[str] = Counter()
+    standings = []
+    for language, score in zip(passage_languages, scores.tolist(), strict=True):
+        ahead[language] += 1
+        rank, (best, *others) = ahead[language], seen[language][:2]
+        standings.append(
+            LanguageStanding(
+                rank=rank,
+                lead=max(score - max([floor, *others]), 0.0) if rank == 1 else 0.0,
+                lag=best - score,
+                size=max(language_sizes.get(language, 0), len(seen[language])),
+            )
+        )
+    return standings
 
 
 def relation_posterior(
@@ -177,11 +234,17 @@ class Calibrator:
         n = len(served.scores)
         if n == 0:
             empty = np.zeros(0)
-            return CalibratedList(empty, np.zeros(0, dtype=np.bool_), (), 0.0)
+            return CalibratedList(empty, np.zeros(0, dtype=np.bool_), (), 0.0, ())
         p_same, p_cross = self._relation_posterior(served)
         background = background_score(served.scores, self.document.background)
         log_corpus = float(np.log(served.corpus_size))
-        language_rank = log_language_ranks(served.passage_languages)
+        standings = language_standings(
+            served.scores,
+            served.passage_languages,
+            served.language_sizes,
+            self.document.background,
+        )
+        rank, lead, lag, size = np.array(standings).T
         constant = np.ones(n)
 
         def features(same: float) -> HitFeatures:
@@ -189,7 +252,10 @@ class Calibrator:
                 score=served.scores,
                 background=background * constant,
                 log_corpus=log_corpus * constant,
-                log_language_rank=language_rank,
+                log_language_corpus=np.log(size),
+                log_language_rank=np.log(rank),
+                language_lead=lead,
+                language_lag=lag,
                 same=same * constant,
             )
 
@@ -202,7 +268,8 @@ class Calibrator:
             probability=probability,
             extrapolated=self._extrapolated(served),
             source=self._sources(served, p_same, p_cross),
-            answerable=self._answerable(served, background, log_corpus, float(p_same[0])),
+            answerable=self._answerable(served, features(float(p_same[0]))),
+            standings=standings,
         )
 
     def hit_probability(self, hits: HitFeatures) -> FloatArray:
@@ -251,18 +318,10 @@ class Calibrator:
             for language, same, cross in zip(served.passage_languages, p_same, p_cross, strict=True)
         )
 
-    def _answerable(
-        self, served: ServedList, background: float, log_corpus: float, p_same: float
-    ) -> float:
-        first = float(served.scores[0])
-        second = float(served.scores[1]) if len(served.scores) > 1 else background
-        columns = {
-            "score": np.array([first]),
-            "gap": np.array([first - second]),
-            "background": np.array([background]),
-            "log_corpus": np.array([log_corpus]),
-            "same": np.array([p_same]),
-        }
+    def _answerable(self, served: ServedList, hits: HitFeatures) -> float:
+        following = served.scores[1:2] if len(served.scores) > 1 else hits.background[:1]
+        columns = {name: column[:1] for name, column in hits.columns().items()}
+        columns["gap"] = served.scores[:1] - following
         return float(self.first_hit_probability(columns)[0])
 
 

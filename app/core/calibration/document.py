@@ -31,7 +31,10 @@ HIT_FEATURES = (
     "score",
     "background",
     "log_corpus",
+    "log_language_corpus",
     "log_language_rank",
+    "language_lead",
+    "language_lag",
     "same",
     "same*score",
     "same*background",
@@ -43,7 +46,15 @@ HIT_FEATURES = (
 POOLED_FEATURES = ("score", "background", "log_corpus")
 """The hit features that need no languages."""
 
-FIRST_HIT_FEATURES = ("score", "gap", "background", "log_corpus", "same")
+FIRST_HIT_FEATURES = (
+    "score",
+    "gap",
+    "language_lead",
+    "background",
+    "log_corpus",
+    "log_language_corpus",
+    "same",
+)
 """What the logit of "the first hit is relevant" may be linear in."""
 
 Range = Annotated[tuple[FiniteFloat, FiniteFloat], Field(description="lowest and highest value")]
@@ -168,6 +179,8 @@ class CalibratorDocument(_Document):
         cross_rank = self.hit.weight("log_language_rank")
         if max(cross_rank, cross_rank + self.hit.weight("same*log_language_rank")) > 0.0:
             raise ValueError("a probability must not rise down the list: a rank weighs at most 0")
+        if self.hit.weight("language_lead") < 0.0 or self.hit.weight("language_lag") > 0.0:
+            raise ValueError("a lead must not lower a probability, and a lag must not raise it")
         return self
 
 

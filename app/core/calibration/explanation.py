@@ -13,7 +13,12 @@ from typing import Literal
 
 import numpy as np
 
-from app.core.calibration.calibrator import Calibrator, HitFeatures, relation_posterior
+from app.core.calibration.calibrator import (
+    Calibrator,
+    HitFeatures,
+    LanguageStanding,
+    relation_posterior,
+)
 from app.core.calibration.document import LinearHead
 from app.core.types import FloatArray
 
@@ -27,7 +32,7 @@ class HitPosition:
     Attributes:
         score: Its cosine.
         language: Primary language of the passage, ``und`` where it is not known.
-        language_rank: Its rank, from 1, among the hits of its language.
+        standing: How it stands among the passages of its language.
         background: Mean score of the background ranks of its list.
         corpus_size: Number of eligible passages.
         query_posterior: Primary language of the query to probability.
@@ -35,7 +40,7 @@ class HitPosition:
 
     score: float
     language: str
-    language_rank: int
+    standing: LanguageStanding
     background: float
     corpus_size: int
     query_posterior: Mapping[str, float]
@@ -126,11 +131,15 @@ def score_offsets(calibrator: Calibrator, hits: Sequence[HitPosition]) -> FloatA
 
 def hit_features(hits: Sequence[HitPosition], *, same: bool) -> HitFeatures:
     """Return the features of hits under one relation, arrays of shape (len(hits),)."""
+    rank, lead, lag, size = np.array([hit.standing for hit in hits]).T
     return HitFeatures(
         score=np.array([hit.score for hit in hits]),
         background=np.array([hit.background for hit in hits]),
         log_corpus=np.log([hit.corpus_size for hit in hits]),
-        log_language_rank=np.log([hit.language_rank for hit in hits]),
+        log_language_corpus=np.log(size),
+        log_language_rank=np.log(rank),
+        language_lead=lead,
+        language_lag=lag,
         same=np.full(len(hits), float(same)),
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from app.core.languages.bias import LanguageDiagnostics, diagnose
 from app.core.languages.codes import primary_language
 from app.core.search.types import Hit, ListFacts, SearchRequest, SearchResult, SearchWarning
 from app.core.types import UNDETERMINED, LanguageGuess, ScoredPassage
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +71,14 @@ def judge(
         passage_languages=languages,
         query_posterior=posterior,
         corpus_size=corpus_size,
+        language_sizes=_by_primary_language(census),
     )
     calibrated = None if calibrator is None else calibrator.calibrate(served)
     background = None
     if calibrator is not None and candidates:
         background = background_score(served.scores, calibrator.document.background)
     return Judged(
-        _hits(candidates, languages, calibrated),
+        _hits(candidates, calibrated),
         None if calibrated is None else calibrated.answerable,
         ListFacts(census, posterior, background, corpus_size),
     )
@@ -133,13 +137,10 @@ def known_language(guess: LanguageGuess) -> str | None:
 
 def _hits(
     candidates: Sequence[ScoredPassage],
-    languages: Sequence[str],
     calibrated: CalibratedList | None,
 ) -> list[Hit]:
-    seen: Counter[str] = Counter()
     hits = []
-    for position, (candidate, language) in enumerate(zip(candidates, languages, strict=True)):
-        seen[language] += 1
+    for position, candidate in enumerate(candidates):
         hits.append(
             Hit(
                 candidate.passage,
@@ -148,17 +149,17 @@ def _hits(
                 calibrated.source[position] if calibrated else "uncalibrated",
                 bool(calibrated and calibrated.extrapolated[position]),
                 score_rank=position + 1,
-                language_rank=seen[language],
+                standing=calibrated.standings[position] if calibrated else None,
             )
         )
     return hits
 
 
-def _by_primary_language(posterior: Mapping[str, float]) -> dict[str, float]:
-    merged: dict[str, float] = {}
-    for tag, probability in posterior.items():
+def _by_primary_language(values: Mapping[str, _Number]) -> dict[str, _Number]:
+    merged: dict[str, _Number] = {}
+    for tag, value in values.items():
         primary = primary_language(tag)
-        merged[primary] = merged.get(primary, 0.0) + probability
+        merged[primary] = merged[primary] + value if primary in merged else value
     return merged
 
 
@@ -193,10 +194,11 @@ def _explained(
 
 def _position(hit: Hit, facts: ListFacts) -> HitPosition:
     assert facts.background is not None  # there is a hit, and a calibrator
+    assert hit.standing is not None
     return HitPosition(
         score=hit.score,
         language=primary_language(hit.passage.language),
-        language_rank=hit.language_rank,
+        standing=hit.standing,
         background=facts.background,
         corpus_size=facts.corpus_size,
         query_posterior=facts.query_posterior,

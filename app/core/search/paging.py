@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+from app.core.calibration.calibrator import LanguageStanding
 from app.core.errors import CursorExpiredError, InvalidCursorError
 from app.core.search.types import Hit, RankingKey, SearchResult
 from app.core.types import Passage
@@ -79,7 +80,7 @@ class _KeptHit(NamedTuple):
     probability_source: str
     extrapolated: bool
     score_rank: int
-    language_rank: int
+    standing: LanguageStanding | None
     language_weight: float
 
     @classmethod
@@ -92,7 +93,7 @@ class _KeptHit(NamedTuple):
             hit.probability_source,
             hit.extrapolated,
             hit.score_rank,
-            hit.language_rank,
+            hit.standing,
             hit.language_weight,
         )
 
@@ -105,7 +106,7 @@ class _KeptHit(NamedTuple):
             extrapolated=self.extrapolated,
             rank=rank,
             score_rank=self.score_rank,
-            language_rank=self.language_rank,
+            standing=self.standing,
             language_weight=self.language_weight,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from app.core.calibration.calibrator import LanguageStanding
 from app.core.calibration.explanation import HitExplanation
 from app.core.languages.bias import LanguageDiagnostics
 from app.core.types import ANY_PASSAGE, LanguageGuess, Passage, PassageFilter
@@ -106,7 +107,7 @@ class Hit:
         extrapolated: Whether the probability lies outside what the calibrator has seen.
         rank: Position in the whole answer, from 1.
         score_rank: Position among the candidates ordered by score, from 1.
-        language_rank: Position among the candidates of its language ordered by score, from 1.
+        standing: How it stands among the candidates of its language; ``None`` without calibrator.
         language_weight: Weight of its language in mode ``prefer``, else 1.
         explanation: Where the probability comes from, where that was asked for.
     """
@@ -118,7 +119,7 @@ class Hit:
     extrapolated: bool
     rank: int = 0
     score_rank: int = 0
-    language_rank: int = 0
+    standing: LanguageStanding | None = None
     language_weight: float = 1.0
     explanation: HitExplanation | None = None
 

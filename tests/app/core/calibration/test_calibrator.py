@@ -7,11 +7,13 @@ from app.core.calibration.calibrator import (
     HitFeatures,
     ServedList,
     background_score,
-    log_language_ranks,
+    language_standings,
     sigmoid,
 )
 from app.core.calibration.document import RankRange
+from app.core.types import FloatArray
 from tests.calibrators import calibrator_content, make_calibrator
+from tests.searching import RANKED
 
 CALIBRATOR = make_calibrator()
 cosines = st.floats(-1.0, 1.0)
@@ -23,6 +25,7 @@ def served(scores, languages=None, posterior=None, corpus_size=None) -> ServedLi
         passage_languages=languages or ["en"] * len(scores),
         query_posterior={"en": 1.0} if posterior is None else posterior,
         corpus_size=corpus_size or max(len(scores), 3),
+        language_sizes={},
     )
 
 
@@ -55,7 +58,10 @@ def test_probability_rises_strictly_with_the_score_all_else_equal(
         score=np.array([score, score + step]),
         background=np.full(2, background),
         log_corpus=np.full(2, np.log(corpus)),
+        log_language_corpus=np.zeros(2),
         log_language_rank=np.zeros(2),
+        language_lead=np.zeros(2),
+        language_lag=np.zeros(2),
         same=np.full(2, same),
     )
     for probability in (CALIBRATOR.hit_probability(hits), CALIBRATOR.pooled_probability(hits)):
@@ -67,7 +73,10 @@ def test_the_logit_is_the_documented_formula():
         score=np.array([0.6]),
         background=np.array([0.2]),
         log_corpus=np.array([np.log(500.0)]),
+        log_language_corpus=np.array([np.log(80.0)]),
         log_language_rank=np.array([np.log(2.0)]),
+        language_lead=np.array([0.0]),
+        language_lag=np.array([0.1]),
         same=np.array([1.0]),
     )
     logit = 12 * 0.6 - 6 * 0.2 - 0.5 * np.log(500.0) + 1.0 + 2 * 0.6 - 3.0
@@ -75,9 +84,39 @@ def test_the_logit_is_the_documented_formula():
     assert CALIBRATOR.hit_probability(hits)[0] == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_hit_is_ranked_among_the_hits_of_its_own_language():
-    ranks = log_language_ranks(["en", "de", "en", "de", "en"])
-    np.testing.assert_allclose(np.exp(ranks), [1, 1, 2, 2, 3])
+def standings(
+    scores: list[float], languages: list[str], sizes: dict[str, int] | None = None
+) -> FloatArray:
+    ranks = RankRange(from_rank=2, to_rank=5)
+    return np.array(language_standings(np.array(scores), languages, sizes or {}, ranks))
+
+
+def test_a_hit_stands_among_the_hits_of_its_own_language():
+    stood = standings([0.9, 0.8, 0.6, 0.5, 0.4], ["en", "de", "en", "fr", "en"], {"de": 7, "en": 1})
+    rank, lead, lag, size = stood.T
+    np.testing.assert_allclose(rank, [1, 1, 2, 1, 3])
+    np.testing.assert_allclose(lead, [0.3, 0.4, 0.0, 0.1, 0.0])  # alone: against the last score
+    np.testing.assert_allclose(lag, [0.0, 0.0, 0.3, 0.0, 0.5])
+    np.testing.assert_allclose(size, [3, 7, 3, 1, 3])  # never fewer than were found
+
+
+@given(st.lists(st.tuples(cosines, st.sampled_from(["en", "de", "fr"])), min_size=6, max_size=40))
+def test_a_longer_list_changes_no_standing_but_the_size(found):
+    ordered = sorted(found, reverse=True)
+    scores, languages = [s for s, _ in ordered], [code for _, code in ordered]
+    whole = standings(scores, languages)
+    part = standings(scores[:5], languages[:5])
+    np.testing.assert_array_equal(whole[:5, :3], part[:, :3])
+
+
+@given(st.lists(cosines, min_size=2, max_size=70), st.integers(0, 10_000))
+def test_a_probability_never_rises_down_the_hits_of_a_language(found, more):
+    calibrator = make_calibrator(hit=RANKED)
+    languages = [("en", "de")[n % 2] for n in range(len(found))]
+    listed = served(sorted(found, reverse=True), languages, {"en": 1.0}, len(found) + more)
+    stated = calibrator.calibrate(listed).probability
+    for start in (0, 1):
+        assert (np.diff(stated[start::2]) <= 1e-12).all()
 
 
 def test_an_empty_list_has_no_probability_and_is_not_answerable():

@@ -60,6 +60,13 @@ def test_a_probability_that_rises_down_the_list_is_refused(weights):
         parsed(hit={"features": features, "coef": [5.0, *weights], "intercept": 0.0})
 
 
+@pytest.mark.parametrize("weights", [[-0.1, 0.0], [0.0, 0.1]])
+def test_standing_first_in_a_language_may_not_count_against_a_hit(weights):
+    features = ["score", "language_lead", "language_lag"]
+    with pytest.raises(CalibrationError, match="a lead must not lower"):
+        parsed(hit={"features": features, "coef": [5.0, *weights], "intercept": 0.0})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

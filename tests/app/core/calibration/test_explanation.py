@@ -5,21 +5,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.calibration.calibrator import ServedList
+from app.core.calibration.calibrator import LanguageStanding, ServedList
 from app.core.calibration.explanation import HitPosition, explain_hit, hit_features, score_offsets
 from app.core.search.types import SearchRequest
 from tests.calibrators import make_calibrator
 from tests.searching import RANKED, random_passages, ranked_calibrator, searching
 
 scores = st.floats(-0.5, 1.0)
-ranks = st.integers(1, 60)
+standings = st.builds(
+    LanguageStanding,
+    rank=st.integers(1, 60),
+    lead=st.floats(0.0, 0.5),
+    lag=st.floats(0.0, 0.5),
+    size=st.integers(1, 10**7),
+)
 
 
 def position(**changes: Any) -> HitPosition:
     given_facts: dict[str, Any] = {
         "score": 0.7,
         "language": "en",
-        "language_rank": 3,
+        "standing": LanguageStanding(rank=3, lead=0.0, lag=0.05, size=700),
         "background": 0.3,
         "corpus_size": 5000,
         "query_posterior": {"de": 0.6, "en": 0.3},
@@ -63,19 +69,21 @@ def test_a_passage_of_unknown_language_is_explained_by_the_pooled_head():
     assert (head.head, head.share) == ("pooled", 1.0)
 
 
-@given(scores, ranks, st.floats(-0.5, 0.5))
-def test_a_same_language_hit_lower_by_the_offset_is_equally_probable(score, rank, background):
+@given(scores, standings, st.floats(-0.5, 0.5))
+def test_a_same_language_hit_lower_by_the_offset_is_equally_probable(score, standing, background):
     calibrator = ranked_calibrator()
-    here = position(score=score, language_rank=rank, background=background)
+    here = position(score=score, standing=standing, background=background)
     offset = float(score_offsets(calibrator, [here])[0])
-    there = position(score=score - offset, language_rank=rank, background=background)
+    there = position(score=score - offset, standing=standing, background=background)
     cross = calibrator.document.hit.logit(hit_features([here], same=False).columns())
     same = calibrator.document.hit.logit(hit_features([there], same=True).columns())
     assert float(cross[0]) == pytest.approx(float(same[0]), abs=1e-9)
 
 
 def test_the_offset_is_negative_where_the_encoder_puts_cross_language_hits_lower():
-    lower = make_calibrator(hit={**RANKED, "coef": [9.0, -6.0, -0.3, -0.8, -0.9, 0.0]})
+    lower = make_calibrator(
+        hit={**RANKED, "coef": [9.0, -6.0, -0.3, -0.05, -0.8, 1.0, -0.5, -0.9, 0.0]}
+    )
     assert score_offsets(lower, [position(), position(score=0.2)]) == pytest.approx(-0.1)
 
 
@@ -86,13 +94,19 @@ def test_the_calibrator_sees_the_same_hit_as_the_explanation():
         passage_languages=["en", "de", "en"],
         query_posterior={"de": 0.7},
         corpus_size=4000,
+        language_sizes={"en": 900, "de": 70},
     )
     stated = calibrator.calibrate(served).probability
-    for index, (language, rank) in enumerate([("en", 1), ("de", 1), ("en", 2)]):
+    expected = [
+        ("en", LanguageStanding(1, 0.6, 0.0, 900)),
+        ("de", LanguageStanding(1, 0.3, 0.0, 70)),
+        ("en", LanguageStanding(2, 0.0, 0.6, 900)),
+    ]
+    for index, (language, standing) in enumerate(expected):
         here = position(
             score=float(served.scores[index]),
             language=language,
-            language_rank=rank,
+            standing=standing,
             background=0.2,
             corpus_size=4000,
             query_posterior={"de": 0.7},
