@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -36,7 +37,7 @@ from training.config import RunConfig, TransformerModel
 from training.data_prepared import write_directory, write_json
 from training.encoder import load_encoder, quiet_loading, static_module
 from training.errors import RunError
-from training.int8_table import WEIGHTS_FILE, read_table, write_table
+from training.int8_table import WEIGHTS_FILE, quantize_rows, read_rows, write_table
 from training.onnx_encoder import ONNX_FILES, SPEC_FILE
 from training.onnx_graph import (
     quantize_weights,
@@ -197,7 +198,7 @@ class Exporter:
     def _write_graphs(self, target: Path) -> None:
         """Write the graphs from the stored weights, so that rounding them changes both sides."""
         if self._options.weights == "int8":
-            graph = static_graph(read_table(target / WEIGHTS_FILE), scales=True, half=False)
+            graph = static_graph(*read_rows(target / WEIGHTS_FILE))
             share_table(graph, target / WEIGHTS_FILE)
             onnx.save(graph, str(target / _GRAPHS["int8"]))
             return
@@ -205,12 +206,12 @@ class Exporter:
         if isinstance(self._config.model, TransformerModel):
             self._write_transformer(stored, target)
             return
-        weight = static_module(stored).embedding.weight.detach()
-        table = weight.float().numpy()
-        half = self._options.weights == "float16"
+        table = static_module(stored).embedding.weight.detach().numpy()
         for arithmetic in self._arithmetic:
-            graph = static_graph(table, scales=arithmetic == "int8", half=half)
-            if arithmetic == "float32":
+            if arithmetic == "int8":
+                graph = static_graph(*quantize_rows(table.astype(np.float32)))
+            else:
+                graph = static_graph(table)
                 share_table(graph, target / WEIGHTS_FILE)
             onnx.save(graph, str(target / _GRAPHS[arithmetic]))
 

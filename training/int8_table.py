@@ -47,20 +47,29 @@ def write_table(path: Path, table: NDArray[np.float32]) -> None:
     save_file({ROWS: rows, SCALES: scales}, str(path))
 
 
-def read_table(path: Path) -> NDArray[np.float32]:
-    """Return the table of a file that ``write_table`` wrote, float32 of shape (n_tokens, dim).
+def read_rows(path: Path) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return the rows and scales of a file that ``write_table`` wrote.
 
     Raises:
         RunError: The file is missing, damaged, or no int8 table.
     """
     try:
         tensors = load_file(str(path))
-        rows, scales = tensors[ROWS], tensors[SCALES]
+        return tensors[ROWS], tensors[SCALES]
     except (OSError, SafetensorError, KeyError) as error:
         raise RunError(
             f"{path} holds no int8 token table ({error}). Encoders exported with other weights "
             "are in sentence-transformers layout already."
         ) from error
+
+
+def read_table(path: Path) -> NDArray[np.float32]:
+    """Return the table of a file that ``write_table`` wrote, float32 of shape (n_tokens, dim).
+
+    Raises:
+        RunError: As ``read_rows``.
+    """
+    rows, scales = read_rows(path)
     table: NDArray[np.float32] = rows.astype(np.float32) * scales[:, None]
     return table
 

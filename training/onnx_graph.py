@@ -64,29 +64,26 @@ def quantize_weights(model: onnx.ModelProto) -> None:
     onnx.checker.check_model(model)
 
 
-def static_graph(table: NDArray[np.float32], *, scales: bool, half: bool) -> onnx.ModelProto:
+def static_graph(
+    rows: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8],
+    scales: NDArray[np.float32] | None = None,
+) -> onnx.ModelProto:
     """Return the graph of a static encoder: mean of the rows of the real tokens, norm 1.
 
     Args:
-        table: (n_rows, dim), one row per token.
-        scales: Store int8 rows with a scale each.
-        half: Store float16 rows; ignored with ``scales``.
+        rows: (n_rows, dim), one row per token, in the format in which they are stored.
+        scales: (n_rows,), what each row is multiplied by; 1 where it is ``None``.
     """
     nodes = [helper.make_node("Cast", ["attention_mask"], ["real"], to=TensorProto.FLOAT)]
-    if scales:
-        rows, factors = quantize_rows(table)
-        tensors = [
-            numpy_helper.from_array(rows, "table"),
-            numpy_helper.from_array(factors, "scales"),
-        ]
+    tensors = [numpy_helper.from_array(rows, "table")]
+    if scales is None:
+        nodes.append(helper.make_node("Identity", ["real"], ["weight"]))
+    else:
+        tensors.append(numpy_helper.from_array(scales, "scales"))
         nodes += [
             helper.make_node("Gather", ["scales", "input_ids"], ["scale"]),
             helper.make_node("Mul", ["real", "scale"], ["weight"]),
         ]
-    else:
-        stored = table.astype(np.float16) if half else table
-        tensors = [numpy_helper.from_array(stored, "table")]
-        nodes.append(helper.make_node("Identity", ["real"], ["weight"]))
     tensors += [
         numpy_helper.from_array(np.array([1], np.int64), "axis"),
         numpy_helper.from_array(np.array(1.0, np.float32), "one"),
@@ -111,7 +108,7 @@ def static_graph(table: NDArray[np.float32], *, scales: bool, half: bool) -> onn
         nodes,
         "static_encoder",
         [helper.make_tensor_value_info(name, TensorProto.INT64, sequence) for name in INPUTS],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", table.shape[1]])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", rows.shape[1]])],
         tensors,
     )
     opset = [helper.make_opsetid("", OPSET)]

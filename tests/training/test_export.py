@@ -126,8 +126,8 @@ def test_only_the_graphs_that_were_asked_for_are_written(static_run, texts, tmp_
 def test_a_graph_that_computes_something_else_is_not_exported(
     static_run, texts, tmp_path, monkeypatch, arithmetic
 ):
-    def wrong(table: Any, **how: Any) -> Any:
-        return static_graph(np.roll(table, 1, axis=0), **how)
+    def wrong(rows: Any, *scales: Any) -> Any:
+        return static_graph(np.roll(rows, 1, axis=0), *scales)
 
     monkeypatch.setattr("training.export.static_graph", wrong)
     monkeypatch.setattr("training.export.share_table", lambda graph, weights: None)
@@ -137,8 +137,8 @@ def test_a_graph_that_computes_something_else_is_not_exported(
 
 
 def test_a_graph_of_nans_is_not_exported(static_run, texts, tmp_path, monkeypatch):
-    def broken(table: Any, **how: Any) -> Any:
-        return static_graph(np.full_like(table, np.nan), **how)
+    def broken(rows: Any) -> Any:
+        return static_graph(np.full_like(rows, np.nan))
 
     monkeypatch.setattr("training.export.static_graph", broken)
     monkeypatch.setattr("training.export.share_table", lambda graph, weights: None)

@@ -5,13 +5,14 @@ import onnxruntime
 import pytest
 import torch
 
+from training.int8_table import quantize_rows
 from training.onnx_graph import INPUTS, OUTPUT, static_graph
 
 pytestmark = pytest.mark.training
 
 
-def session_of(table: Any, **how: Any) -> Any:
-    graph = static_graph(table, **({"scales": False, "half": False} | how))
+def session_of(*stored: Any) -> Any:
+    graph = static_graph(*stored)
     return onnxruntime.InferenceSession(
         graph.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -43,35 +44,39 @@ def test_the_graph_is_the_normalised_mean_that_embedding_bag_computes():
     np.testing.assert_allclose(run(session_of(table), ids), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("scales", [False, True])
-def test_padding_changes_nothing_whatever_token_it_is(scales):
-    session = session_of(random_table(), scales=scales)
+def in_float(table: Any) -> tuple[Any, ...]:
+    return (table,)
+
+
+@pytest.mark.parametrize("form", [in_float, quantize_rows])
+def test_padding_changes_nothing_whatever_token_it_is(form):
+    session = session_of(*form(random_table()))
     alone = run(session, [[3, 4]])
     padded = run(session, [[3, 4, 9, 0], [1, 2, 3, 4]], [[1, 1, 0, 0], [1, 1, 1, 1]])
     np.testing.assert_allclose(padded[0], alone[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("scales", [False, True])
-def test_a_text_without_a_token_is_the_zero_vector_and_never_nan(scales):
-    session = session_of(random_table(), scales=scales)
+@pytest.mark.parametrize("form", [in_float, quantize_rows])
+def test_a_text_without_a_token_is_the_zero_vector_and_never_nan(form):
+    session = session_of(*form(random_table()))
     assert run(session, [[0, 0]], [[0, 0]]).tolist() == [[0.0] * 8]
     assert run(session, np.empty((1, 0))).tolist() == [[0.0] * 8]
 
 
 def test_half_precision_halves_the_graph_and_stays_near():
     table = random_table(500, 64)
-    full, half = (static_graph(table, scales=False, half=h) for h in (False, True))
-    assert len(half.SerializeToString()) < 0.55 * len(full.SerializeToString())
+    half = table.astype(np.float16)
+    full, small = (len(static_graph(t).SerializeToString()) for t in (table, half))
+    assert small < 0.55 * full
     ids = [[1, 2, 3]]
-    np.testing.assert_allclose(
-        run(session_of(table, half=True), ids), run(session_of(table), ids), atol=2e-3
-    )
+    np.testing.assert_allclose(run(session_of(half), ids), run(session_of(table), ids), atol=2e-3)
 
 
 def test_int8_quarters_the_graph_and_keeps_the_direction():
     table = random_table(500, 64)
-    full, small = (static_graph(table, scales=s, half=False) for s in (False, True))
-    assert len(small.SerializeToString()) < 0.3 * len(full.SerializeToString())
+    stored = quantize_rows(table)
+    full, small = (static_graph(*how).SerializeToString() for how in ((table,), stored))
+    assert len(small) < 0.3 * len(full)
     ids = np.random.default_rng(2).integers(0, 500, (20, 5))
-    cosines = (run(session_of(table, scales=True), ids) * run(session_of(table), ids)).sum(axis=1)
+    cosines = (run(session_of(*stored), ids) * run(session_of(table), ids)).sum(axis=1)
     assert cosines.min() > 0.999

@@ -18,13 +18,15 @@ from pathlib import Path
 from training.errors import DataError
 from training.readers.checks import text_member
 from training.readers.files import Place
-from training.readers.judged import JudgedSet, Judgement, TextRecord
-from training.readers.squad import (
+from training.readers.judged import JudgedSet, TextRecord
+from training.readers.paragraphs import (
+    Answered,
     Paragraph,
     first_answer,
     first_paragraph,
     is_answerable,
     json_files,
+    paragraph_set,
     paragraphs,
 )
 
@@ -56,15 +58,12 @@ def find(path: Path, *, split: str | None, language: str | None) -> JudgedSet | 
         return None
     if split is not None:
         raise DataError(path, None, f"has no split {split!r}; sets of this form are not split")
-    counts: Counter[str] = Counter()
-    name = path.name.removesuffix(".gz").removesuffix(".json")
-    return JudgedSet(
-        name,
+    return paragraph_set(
         path,
-        lambda: (record for file in files for record in _queries(file, language, counts)),
-        lambda: _judgements(files, language),
-        lambda: (record for file in files for record in _passages(file, language)),
-        counts,
+        files,
+        queries=lambda file, counts: _queries(file, language, counts),
+        passages=lambda file: _passages(file, language),
+        answered=lambda file: _answered(file, language),
     )
 
 
@@ -139,18 +138,9 @@ def _passages(path: Path, language: str | None) -> Iterator[TextRecord]:
             )
 
 
-def _judgements(files: list[Path], language: str | None) -> Iterator[Judgement]:
-    asked: dict[str, dict[str, Place]] = {}
-    answers: dict[str, set[str]] = {}
-    for file in files:
-        for paragraph, _, questions in _judged(file, language, Counter()):
-            code = paragraph.language
-            for question in questions:
-                asked.setdefault(question.id, {})[f"{question.id}_{code}"] = question.place
-                answers.setdefault(question.id, set()).update(
-                    f"{code}_{paragraph.number}_{number}" for number in question.relevant
-                )
-    for shared, queries in asked.items():
-        for query, place in queries.items():
-            for passage in sorted(answers[shared]):
-                yield Judgement(place, query, passage, 1)
+def _answered(path: Path, language: str | None) -> Iterator[Answered]:
+    for paragraph, _, questions in _judged(path, language, Counter()):
+        code = paragraph.language
+        for question in questions:
+            passages = (f"{code}_{paragraph.number}_{number}" for number in question.relevant)
+            yield Answered(question.place, question.id, f"{question.id}_{code}", tuple(passages))

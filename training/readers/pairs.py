@@ -12,6 +12,7 @@ from training.errors import DataError
 from training.readers import squad
 from training.readers.files import JsonObject, Place, read_json_lines
 from training.readers.judged import training_rows
+from training.readers.paragraphs import json_files
 from training.readers.recognise import FORMS
 from training.readers.tables import hub_rows, parquet_rows, renamed, tab_rows
 
@@ -98,7 +99,7 @@ def _table_rows(reading: _Reading) -> Rows:
 
 
 def _documents(path: Path, source: PairSource, counts: Counter[str]) -> Rows:
-    files = squad.json_files(path)
+    files = json_files(path)
     if not files:
         raise DataError(path, None, f"has no *.json file, as form = {source.form!r} needs")
     for file in files:
