@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import settings
+
+# A busy machine is no failure.
+settings.register_profile("isoglot", deadline=None)
+settings.load_profile("isoglot")
+
 
 def pytest_configure() -> None:
     """Hear Ctrl-C even where a shell started the tests in the background with it ignored."""

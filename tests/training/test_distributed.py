@@ -108,7 +108,7 @@ def test_every_process_gets_every_batch_short_ones_too(build, n):
         assert len(mine) == len(alone)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(0, 9))
 def test_each_process_resumes_where_all_of_them_stopped(position):
     alone = list(hybrid(1))

@@ -11,8 +11,6 @@ from training.ngrams import GramIndex, comparable, gram_hashes, join, letters
 
 pytestmark = pytest.mark.training
 
-letters("")  # the table of letters is made once, and not within the deadline of a test
-
 SMALL = st.text(st.sampled_from("ab c.Ä"), max_size=60)
 
 

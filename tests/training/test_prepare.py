@@ -1,44 +1,20 @@
-import gzip
 import hashlib
-import json
-import shutil
 from collections import defaultdict
-from typing import Any
 
 import numpy as np
 import pytest
-from datasets import Dataset
-from hypothesis import given
-from hypothesis import strategies as st
-from rich.progress import Progress
 
 from tests.training.conftest import STATIC_TOML, passage, write_lines
-from tests.training.readers import folders
-from training.config import PairSource, parse_config
-from training.data import fingerprint, is_held_out
-from training.data_groups import group_numbers
+from tests.training.preparing import held_out, run
+from training.data import is_held_out
 from training.data_prepared import (
     HELD_OUT_PAIRS,
     HELD_OUT_PARALLEL,
     NO_TEXT,
-    open_prepared,
-    write_directory,
 )
 from training.errors import ConfigError, DataError, PreparedDataError
-from training.prepare import prepare, source_fingerprint
 
 pytestmark = pytest.mark.training
-
-
-def run(config_text: Any, data_root: Any, target: Any, **options: Any) -> Any:
-    config = parse_config(config_text)
-    prepare(config, data_root, target, progress=Progress(disable=True), **options)
-    return open_prepared(target)
-
-
-def held_out(prepared: Any, name: Any) -> Any:
-    with gzip.open(prepared.path / name, "rt") as file:
-        return [json.loads(line) for line in file]
 
 
 def test_both_sides_of_every_split_have_rows(prepared):
@@ -186,19 +162,6 @@ def test_an_existing_directory_is_kept_unless_force_is_given(tmp_path, data_root
     assert not (target / "mine").exists()
 
 
-def test_a_writer_that_fails_leaves_the_old_directory(tmp_path):
-    target = tmp_path / "out"
-    write_directory(target, lambda draft: (draft / "a").touch(), force=False)
-
-    def fail(draft: Any) -> Any:
-        (draft / "b").touch()
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_directory(target, fail, force=True)
-    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["out", "out/a"]
-
-
 def test_a_cap_keeps_the_same_ids_in_every_language(tmp_path, data_root):
     text = STATIC_TOML.replace("shared_ids = true", "shared_ids = true\ncap = 5")
     prepared = run(text, data_root, tmp_path / "out")
@@ -233,274 +196,8 @@ def test_a_passage_in_a_held_out_source_leaves_training_too(tmp_path, data_root)
     assert passage("en", 5)[:40] not in "\n".join(prepared.texts())
 
 
-NEGATIVES_TOML = """
-name = "x"
-languages = ["en"]
-[data]
-passage_chars = 60
-held_out_share = 0.0
-[[data.pairs]]
-path = "pairs.jsonl"
-licence = "CC0"
-[[data.pairs]]
-path = "dev.jsonl"
-licence = "CC0"
-role = "held_out"
-[model]
-kind = "transformer"
-base = "x"
-"""
-
-
-def with_negatives(directory: Any) -> Any:
-    """Three rows: with two negatives, with none, and with some that training must not see."""
-    rows: list[dict[str, Any]] = [
-        {"id": "a", "negatives": ["Near  miss.", f"{passage('en', 3)} end"]},
-        {"id": "b"},
-        {"id": "c", "negatives": ["The dev passage.", "Passage c.", "Passage b.", "Near miss."]},
-    ]
-    asked = [
-        {"lang": "en", "question": f"q {r['id']}", "passage": f"Passage {r['id']}."} for r in rows
-    ]
-    write_lines(directory / "pairs.jsonl", [a | r for a, r in zip(asked, rows, strict=True)])
-    dev = {"id": "d", "lang": "en", "question": "q d", "passage": "The dev  passage."}
-    write_lines(directory / "dev.jsonl", [dev])
-    return run(NEGATIVES_TOML, directory, directory / "out")
-
-
-def test_negatives_are_stored_as_numbers_of_texts(tmp_path):
-    prepared = with_negatives(tmp_path)
-    pairs, texts = prepared.pairs(), prepared.texts()
-    assert pairs.negatives.dtype == np.int32
-    assert pairs.negatives.shape == (3, 2)
-    assert texts[pairs.negatives[0, 0]] == "Near miss."
-    assert pairs.negatives[1].tolist() == [NO_TEXT, NO_TEXT]
-
-
-def test_a_negative_is_cut_like_a_passage(tmp_path):
-    prepared = with_negatives(tmp_path)
-    cut = prepared.texts()[prepared.pairs().negatives[0, 1]]
-    assert 0 < len(cut) <= 60
-    assert passage("en", 3).startswith(cut)
-
-
-def test_held_out_passages_and_right_answers_are_no_negatives(tmp_path):
-    prepared = with_negatives(tmp_path)
-    texts = prepared.texts()
-    assert {texts[k] for k in prepared.pairs().negatives[2]} == {"Passage b.", "Near miss."}
-    assert "The dev passage." not in texts
-    rows = prepared.manifest["sources"][0]["rows"]
-    assert (rows["negatives"], rows["negatives_refused"]) == (4, 2)
-
-
-def test_without_negatives_the_table_has_no_column_for_them(prepared):
-    assert prepared.pairs().negatives.shape == (len(prepared.pairs()), 0)
-
-
-def test_a_directory_written_before_there_were_negatives_has_none(tmp_path, prepared):
-    old = tmp_path / "old"
-    shutil.copytree(prepared.path, old)
-    with np.load(old / "pairs.npz") as archive:
-        arrays = {name: archive[name] for name in archive.files if name != "negatives"}
-    np.savez(old / "pairs.npz", **arrays)
-    table = open_prepared(old).pairs()
-    assert table.negatives.shape == (len(table), 0)
-
-
-FORMS_TOML = """
-name = "x"
-languages = ["en", "ar"]
-[data]
-passage_chars = 60
-held_out_share = 0.0
-[[data.pairs]]
-path = "squad"
-form = "squad"
-licence = "CC BY-SA 4.0"
-sentence_view = true
-[[data.pairs]]
-path = "miracl"
-form = "miracl"
-split = "train"
-licence = "Apache-2.0"
-[[data.parallel]]
-path = "text.tsv"
-form = "tsv"
-licence = "CC0"
-[model]
-kind = "transformer"
-base = "x"
-"""
-
-
-def write_forms(directory: Any) -> Any:
-    context = "Nothing of use is said here at all, truly. " * 9 + "She wrote it in 1843, they say."
-    folders.squad(directory / "squad", context=context)
-    folders.miracl(directory / "miracl")
-    folders.write(directory / "text.tsv", "en\tar\nHello there\tمرحبا\n")
-    return directory
-
-
-def test_sources_of_every_form_carry_licence_and_fingerprint(tmp_path):
-    prepared = run(FORMS_TOML, write_forms(tmp_path), tmp_path / "out")
-    facts = {s["path"]: (s["form"], s["licence"]) for s in prepared.manifest["sources"]}
-    assert facts == {
-        "squad": ("squad", "CC BY-SA 4.0"),
-        "miracl": ("miracl", "Apache-2.0"),
-        "text.tsv": ("tsv", "CC0"),
-    }
-    rows = {s["path"]: s["rows"] for s in prepared.manifest["sources"]}
-    assert rows["squad"] == {"train": 1, "train.en": 1, "unanswerable": 1}
-    assert rows["miracl"]["train.ar"] == 2
-    assert rows["miracl"]["negatives"] == 1
-
-
-def test_long_passages_of_documents_are_cut_around_the_answer(tmp_path):
-    prepared = run(FORMS_TOML, write_forms(tmp_path), tmp_path / "out")
-    pairs, texts = prepared.pairs(), prepared.texts()
-    cut = [texts[k] for k in pairs.passage[pairs.source == 0]]
-    assert cut
-    assert all("1843" in text and len(text) <= 60 for text in cut)
-
-
-def test_the_fingerprint_of_a_folder_changes_with_a_byte_and_with_a_name(tmp_path):
-    write_forms(tmp_path)
-    before = fingerprint(tmp_path / "squad")
-    (tmp_path / "squad/set.en.json").rename(tmp_path / "squad/set2.en.json")
-    renamed = fingerprint(tmp_path / "squad")
-    (tmp_path / "squad/set2.en.json").write_text("{}")
-    assert len({before, renamed, fingerprint(tmp_path / "squad")}) == 3
-
-
-def test_a_dataset_is_fingerprinted_by_its_rows(tmp_path):
-    rows = [{"id": "1", "lang": "en", "question": "Who?", "passage": "Ada."}]
-    source = PairSource(path="one", licence="CC0", form="huggingface")
-    same = PairSource(path="two", licence="CC0", form="huggingface")
-    Dataset.from_list(rows).save_to_disk(tmp_path / "one")
-    Dataset.from_list(rows).save_to_disk(tmp_path / "two")
-    first = source_fingerprint(source, tmp_path)
-    assert source_fingerprint(same, tmp_path) == first
-    shutil.rmtree(tmp_path / "two")
-    Dataset.from_list(rows * 2).save_to_disk(tmp_path / "two")
-    assert source_fingerprint(same, tmp_path) != first
-
-
-DUPLICATES_TOML = """
-name = "x"
-languages = ["en", "de"]
-[data]
-held_out_share = 0.0
-[[data.pairs]]
-path = "a.jsonl"
-licence = "CC0"
-[[data.pairs]]
-path = "b.jsonl"
-licence = "CC0"
-[[data.parallel]]
-path = "c.jsonl"
-licence = "CC0"
-[[data.parallel]]
-path = "d.jsonl"
-licence = "CC0"
-role = "held_out"
-[model]
-kind = "transformer"
-base = "x"
-"""
-
-
-def test_repetitions_are_dropped_and_counted_by_source(tmp_path):
-    row = {"id": "1", "lang": "en", "question": "Who?", "passage": "It was Ada."}
-    same = {**row, "id": "2", "question": "WHO?", "passage": "It  was Ada."}
-    others = [
-        {**row, "id": "3", "lang": "de"},
-        {**row, "id": "4", "question": "Whose?"},
-        {**row, "id": "5", "passage": "It was Bob."},
-    ]
-    write_lines(tmp_path / "a.jsonl", [row, same])
-    write_lines(tmp_path / "b.jsonl", [{**same, "id": "6"}, *others])
-    text = {"id": "1", "en": "Good day", "de": "Guten Tag"}
-    write_lines(tmp_path / "c.jsonl", [text, {**text, "id": "2"}, {**text, "id": "3", "en": "Day"}])
-    write_lines(tmp_path / "d.jsonl", [{"id": "9", "en": "Day.", "de": "Tag"}])
-    prepared = run(DUPLICATES_TOML, tmp_path, tmp_path / "out")
-    rows = {s["name"]: s["rows"] for s in prepared.manifest["sources"]}
-    assert [rows[name].get("duplicates", 0) for name in "abcd"] == [1, 1, 1, 0]
-    assert len(prepared.pairs()) == 4
-    assert len(prepared.parallel()) == 2
-
-
-def test_a_parallel_row_that_is_held_out_in_one_source_is_trained_on_in_none(tmp_path):
-    write_lines(tmp_path / "a.jsonl", [])
-    write_lines(tmp_path / "b.jsonl", [])
-    text = {"id": "1", "en": "Good day", "de": "Guten Tag"}
-    write_lines(tmp_path / "c.jsonl", [text, {"id": "2", "en": "Bye", "de": "Tschüss"}])
-    write_lines(tmp_path / "d.jsonl", [{**text, "id": "9", "en": "Good  DAY"}])
-    prepared = run(DUPLICATES_TOML, tmp_path, tmp_path / "out")
-    assert prepared.texts() == ["Bye", "Tschüss"]
-    assert [row["id"] for row in held_out(prepared, HELD_OUT_PARALLEL)] == ["9"]
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ('form = "miracl"\nsplit = "train"', "needs 'split'"),
-        ('form = "squad"\nlanguage = "xx"', "'xx' is an unknown language code"),
-        ('form = "squad"\ncolumns = { id = "key" }', "'columns' has no meaning for form 'squad'"),
-        ('form = "sqaud"', "Input should be"),
-    ],
-)
-def test_a_source_that_its_form_does_not_allow_is_refused(change, problem):
-    old = 'form = "miracl"\nsplit = "train"' if "miracl" in change else 'form = "squad"'
-    new = 'form = "miracl"' if "miracl" in change else change
-    with pytest.raises(ConfigError, match=problem):
-        parse_config(FORMS_TOML.replace(old, new))
-
-
-def test_a_lexicon_form_under_parallel_is_refused():
-    text = FORMS_TOML.replace('form = "tsv"', 'form = "omw"')
-    with pytest.raises(ConfigError, match=r"belongs under \[\[data.lexicon\]\]"):
-        parse_config(text)
-
-
 def test_a_transformer_needs_no_vocabulary(tmp_path, data_root):
     text = STATIC_TOML.replace('kind = "static"\ndim = 16', 'kind = "transformer"\nbase = "x"')
     prepared = run(text, data_root, tmp_path / "out")
     assert not (prepared.path / "tokenizer.json").exists()
     assert prepared.texts()
-
-
-def test_a_directory_that_is_none_is_refused(tmp_path):
-    with pytest.raises(PreparedDataError, match="isoglot-train prepare"):
-        open_prepared(tmp_path)
-
-
-def test_a_directory_of_another_format_is_refused(tmp_path):
-    (tmp_path / "prepared.json").write_text('{"schema_version": 99}')
-    with pytest.raises(PreparedDataError, match="format 99"):
-        open_prepared(tmp_path)
-
-
-def test_a_directory_with_a_configuration_of_another_version_is_refused(tmp_path):
-    (tmp_path / "prepared.json").write_text('{"schema_version": 1, "config": {"nme": "x"}}')
-    with pytest.raises(PreparedDataError, match="does not read"):
-        open_prepared(tmp_path)
-
-
-def test_held_out_texts_come_up_to_the_limit(prepared):
-    assert len(prepared.held_out_texts(10)) == 10
-    assert len(set(prepared.held_out_texts(10**6))) > 50
-
-
-@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=3), max_size=30))
-def test_rows_are_in_one_group_exactly_if_a_chain_of_keys_links_them(keys):
-    numbers = group_numbers(keys)
-    linked = [{k} for k in range(len(keys))]
-    for a in range(len(keys)):
-        for b in range(a):
-            if set(keys[a]) & set(keys[b]):
-                union = linked[a] | linked[b]
-                for member in union:
-                    linked[member] = union
-    for a in range(len(keys)):
-        for b in range(len(keys)):
-            assert (numbers[a] == numbers[b]) == (b in linked[a])

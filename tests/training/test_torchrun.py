@@ -14,7 +14,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from tests.training.conftest import STATIC_TOML
-from tests.training.runs import run
+from tests.training.runs import run, same_weights
 from training.config import parse_config
 from training.errors import RunError
 
@@ -113,6 +113,30 @@ def test_the_first_process_alone_writes_and_speaks(in_two):
         lines = (root / "stages" / name / "log.jsonl").read_text().splitlines()
         logged = [row["step"] for row in map(json.loads, lines) if "loss" in row]
         assert logged == [1, 2, 3, 4]
+
+
+def test_two_processes_that_were_interrupted_resume_to_the_very_same_weights(
+    in_two, prepared, config, tmp_path
+):
+    """Ctrl-C comes to the second process alone: both must stop after one and the same step."""
+    root = tmp_path / "run"
+    stopped = torchrun("-m", "tests.training.interrupted", config, prepared.path, root)
+    assert stopped.returncode == 0, stopped.stderr
+    told = [line for line in stopped.stdout.splitlines() if line.startswith("process ")]
+    assert sorted(told) == [f"process {rank}: Stopped after step 3 of 4" for rank in (0, 1)]
+    assert sorted(path.name for path in root.glob("stages/*/*")) == [
+        "checkpoint-2",
+        "checkpoint-3",
+        "encoder",
+        "facts.json",
+        "log.jsonl",
+        "log.jsonl",
+    ]
+    resumed = train_in_two(config, prepared.path, root, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert same_weights(root / "encoder", in_two[0] / "encoder")
+    lines = (root / "stages" / "01-hybrid" / "log.jsonl").read_text().splitlines()
+    assert [row["step"] for row in map(json.loads, lines) if "loss" in row] == [1, 2, 3, 4]
 
 
 def test_one_process_cannot_resume_a_run_of_two(in_two, prepared, config):

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -74,6 +75,7 @@ def train_stage(toml: str, prepared: Prepared, directory: Path) -> dict[str, np.
 def main(prepared: str, cases: str, target: str) -> None:
     """Train every case and write what came out, one file per case and process."""
     torch.set_num_threads(1)
+    gc.freeze()  # as in conftest.py
     rank = os.environ["RANK"]
     texts: Mapping[str, str] = json.loads(Path(cases).read_text(encoding="utf-8"))
     for name, toml in texts.items():
