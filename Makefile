@@ -71,6 +71,10 @@ test-page: .venv/ready ## Tests of the page in an installed Chromium
 rules: ## Fill in the rules of Prometheus after a change of deploy/prometheus/values.toml
 	$(PYTHON) deploy/prometheus/render.py
 
+.PHONY: dashboards
+dashboards: .venv/ready ## Write Grafana's dashboards after a change of deploy/grafana
+	.venv/bin/python -m deploy.grafana.build
+
 .PHONY: format
 format: .venv-training/ready ## Format the code and mend what ruff can mend
 	.venv-training/bin/ruff format .

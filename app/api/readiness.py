@@ -62,24 +62,32 @@ class Services(Protocol):
 
 
 class Readiness:
-    """Starts out as not ready, then holds either the services or the reason there are none."""
+    """Starts out as not ready, then holds either the services or the reason there are none.
 
-    def __init__(self) -> None:
+    Args:
+        metrics: Where it is stated, for those who watch.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._services: Services | None = None
         self._failure: Exception | None = None
 
     def succeed(self, services: Services) -> None:
         """Answer requests with these services from now on."""
         self._services = services
+        self._metrics.ready(is_ready=True)
 
     def fail(self, failure: Exception) -> None:
         """Refuse requests for this reason from now on."""
         self._services = None
         self._failure = failure
+        self._metrics.ready(is_ready=False)
 
     def stop(self) -> None:
         """Refuse requests because the service is shutting down."""
         self._services = None
+        self._metrics.ready(is_ready=False)
 
     def services(self) -> Services:
         """Return the services.
@@ -120,7 +128,7 @@ class ApiState:
     """
 
     def __init__(self, *, metrics: Metrics, max_batch: int) -> None:
-        self.readiness = Readiness()
+        self.readiness = Readiness(metrics)
         self.metrics = metrics
         self.max_batch = max_batch
 

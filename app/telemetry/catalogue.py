@@ -222,6 +222,7 @@ BUNDLE_INFO = _gauge(
 BUNDLE_LOADED = _gauge(
     "isoglot_bundle_loaded_timestamp_seconds", "When the bundle was loaded, in seconds since 1970."
 )
+READY = _gauge("isoglot_ready", "1 while searches are answered; 0 during start and stop.")
 BUILD_INFO = _gauge("isoglot_build_info", "1 for the running version.", "version")
 
 QUEUE_TOKENS = _gauge(

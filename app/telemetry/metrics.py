@@ -7,6 +7,7 @@ from datetime import datetime
 
 from app.core.bundle import Bundle
 from app.core.calibration.calibrator import Calibrator
+from app.telemetry import catalogue
 from app.telemetry.feedback import FeedbackMetrics
 from app.telemetry.instruments import Instruments
 from app.telemetry.labels import language_labels
@@ -40,6 +41,7 @@ class Metrics:
         self.encoder = EncoderMetrics(instruments)
         self.store = StoreMetrics(instruments)
         self._model = ModelMetrics(instruments)
+        self._ready = instruments.gauge(catalogue.READY)
 
     def serves(
         self,
@@ -74,6 +76,10 @@ class Metrics:
             calibrators=_facts(bundle, active, shadow),
             reference=bundle.reference,
         )
+
+    def ready(self, *, is_ready: bool) -> None:
+        """State whether searches are answered."""
+        self._ready.set(is_ready)
 
     def exposition(self) -> bytes:
         """Return all metrics in the text format of ``METRICS_CONTENT_TYPE``."""
