@@ -35,7 +35,7 @@ types: .venv-training/ready ## Static types
 
 .PHONY: test-app
 test-app: .venv/ready ## Tests of the service, in an environment without torch
-	.venv/bin/pytest -m "not training and not qdrant and not network and not gpu and not benchmark and not browser and not image" \
+	.venv/bin/pytest -m "not training and not network and not gpu and not benchmark and not browser and not image" \
 		--cov=app --cov-report=term --cov-fail-under=95
 	.venv/bin/coverage report --include="app/core/*" --fail-under=100
 

@@ -12,18 +12,21 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from app.adapters.edge_store import EdgePassageStore
+from app.adapters.edge_shelf import EdgeShelf
 from app.adapters.language_identifier import FastTextIdentifier
 from app.adapters.onnx_encoder import OnnxEncoder
+from app.adapters.qdrant_options import QdrantOptions
 from app.adapters.text_splitter import SemanticSplitter
 from app.core.access.tenancy import TenantStore, with_tenant_field
 from app.core.bundle import Bundle, load_bundle
 from app.core.encoding import EncoderThread
+from app.core.errors import StoreError
 from app.core.passages.ingest import IngestService
 from app.core.ports import (
     LanguageIdentifier,
     PassageStore,
     ServedEncoder,
+    Shelf,
     TextSplitter,
     TokenCounter,
 )
@@ -121,15 +124,24 @@ async def open_runtime(
         CalibrationError: Its calibrator is malformed.
         EncoderMismatchError: The collection was indexed with another encoder.
         StoreLockedError: Another process has the collection open.
+        StoreUnavailableError: The Qdrant server cannot be reached.
         EncodingError: The encoder does not run.
     """
     if bundle is None:
         bundle = await asyncio.to_thread(load_bundle, settings.bundle)
     adapter = await asyncio.to_thread(_encoder, settings, bundle)
     languages = await asyncio.to_thread(FastTextIdentifier)
-    store = EdgePassageStore(settings.collection_dir)
-    async with assemble(settings, bundle, adapter, store, languages, metrics) as runtime:
-        yield runtime
+    shelf = await asyncio.to_thread(open_shelf, settings)
+    try:
+        served = await shelf.served()
+        collection = served or await shelf.collection_for(bundle.spec.fingerprint())
+        store = shelf.store(collection)
+        async with assemble(settings, bundle, adapter, store, languages, metrics) as runtime:
+            if served is None:
+                await shelf.serve(collection)
+            yield runtime
+    finally:
+        await shelf.close()
 
 
 @asynccontextmanager
@@ -178,6 +190,39 @@ async def assemble(  # noqa: PLR0913  each is one part
     finally:
         # The thread may be in the middle of a pass: wait for it off the event loop.
         await asyncio.to_thread(encoder.close)
+
+
+def open_shelf(settings: Settings) -> Shelf:
+    """Return where the collections are: on the Qdrant server that is named, or in a directory.
+
+    Raises:
+        StoreError: A server is named, but its client is not installed.
+    """
+    if settings.qdrant_url is None:
+        return EdgeShelf(settings.data_dir, settings.collection)
+    try:
+        # Takes most of a second, and is not part of the base install.
+        from app.adapters.qdrant_shelf import open_qdrant_shelf
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            "ISOGLOT_QDRANT_URL names a Qdrant server, but its client is not installed: "
+            "pip install 'isoglot[qdrant]'."
+        ) from error
+    key = settings.qdrant_api_key
+    return open_qdrant_shelf(
+        settings.collection,
+        QdrantOptions(
+            url=settings.qdrant_url,
+            api_key=None if key is None else key.get_secret_value(),
+            grpc=settings.qdrant_grpc,
+            grpc_port=settings.qdrant_grpc_port,
+            timeout=settings.qdrant_timeout,
+            shards=settings.qdrant_shards,
+            replicas=settings.qdrant_replicas,
+            write_consistency=settings.qdrant_write_consistency,
+            vectors_on_disk=settings.qdrant_vectors_on_disk,
+        ),
+    )
 
 
 def _runtime(settings: Settings, bundle: Bundle, tools: Tools, store: PassageStore) -> Runtime:

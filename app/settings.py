@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.passages.fields import check_fields
@@ -20,6 +20,7 @@ from app.core.types import FieldKind
 
 PREFIX = "ISOGLOT_"
 STARTER_BUNDLE = "bundles/starter"
+_OF_TESTS = f"{PREFIX}TEST_"
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
@@ -126,6 +127,46 @@ class Settings(BaseSettings):
         default=None,
         description="API key that the commands send with `--url`; the service does not read it.",
     )
+    qdrant_url: str | None = Field(
+        default=None,
+        description="Address of a Qdrant server, with scheme and port, such as "
+        "http://qdrant:6333. Without it passages are stored in ISOGLOT_DATA_DIR.",
+    )
+    qdrant_api_key: SecretStr | None = Field(
+        default=None, description="API key of the Qdrant server; it must allow writing."
+    )
+    qdrant_grpc: bool = Field(
+        default=False, description="Whether to talk to the Qdrant server over gRPC."
+    )
+    qdrant_grpc_port: int = Field(
+        default=6334, ge=1, le=65535, description="gRPC port of the Qdrant server."
+    )
+    qdrant_timeout: float = Field(
+        default=5.0,
+        gt=0,
+        le=300,
+        description="Seconds after which a call to the Qdrant server is given up for good.",
+    )
+    qdrant_shards: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Shards of a new collection; by default the server decides.",
+    )
+    qdrant_replicas: int = Field(
+        default=1, ge=1, le=64, description="Copies of every shard of a new collection."
+    )
+    qdrant_write_consistency: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Copies that must have a write before it is acknowledged.",
+    )
+    qdrant_vectors_on_disk: bool = Field(
+        default=False,
+        description="Whether a new collection leaves exact vectors on disk; int8 ones are in "
+        "memory all the same.",
+    )
     log_level: LogLevel = Field(default="info", description="Least severity that is logged.")
     log_format: LogFormat = Field(
         default="console",
@@ -163,6 +204,24 @@ class Settings(BaseSettings):
                     f"{origin!r} is no origin; write scheme, host and port, such as "
                     "https://shop.example, without a path; * is not accepted"
                 )
+        return value
+
+    @field_validator("qdrant_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "http://none")
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+            raise ValueError("write scheme, host and port, such as http://qdrant:6333")
+        if parts.username or parts.password:
+            raise ValueError("leave the key out of the address; ISOGLOT_QDRANT_API_KEY is for it")
+        return value
+
+    @field_validator("qdrant_write_consistency")
+    @classmethod
+    def _has_copies(cls, value: int, info: ValidationInfo) -> int:
+        copies = info.data.get("qdrant_replicas", value)
+        if value > copies:
+            raise ValueError(f"ISOGLOT_QDRANT_REPLICAS keeps only {copies} copies of a shard")
         return value
 
     @property
@@ -220,7 +279,9 @@ def _file_variable(field: str) -> str:
 def _environment() -> dict[str, str]:
     """Return our variables by upper-case name: settings are read without regard to case."""
     return {
-        name.upper(): value for name, value in os.environ.items() if name.upper().startswith(PREFIX)
+        name.upper(): value
+        for name, value in os.environ.items()
+        if name.upper().startswith(PREFIX) and not name.upper().startswith(_OF_TESTS)
     }
 
 

@@ -176,6 +176,30 @@ def remove_tree(root: Path) -> None:
     shutil.rmtree(root, ignore_errors=True)
 
 
+def indexed_with(root: Path) -> str | None:
+    """Return the encoder of a collection directory; ``None`` where there is no collection yet.
+
+    Raises:
+        StoreError: Its record cannot be read.
+    """
+    record = _read(root)
+    return None if record is None else record.encoder_id
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, so that it survives loss of power.
+
+    Raises:
+        StoreError: It cannot be written; what was there stays.
+    """
+    draft = path.with_suffix(".tmp")
+    with file_errors(f"write {path}"):
+        draft.write_text(text, encoding="utf-8")
+        _sync(draft)
+        draft.replace(path)
+        _sync(path.parent)
+
+
 def sync_tree(root: Path) -> None:
     """Make all files and directories below ``root`` survive loss of power.
 
@@ -273,13 +297,7 @@ def _damaged(path: Path, problem: str) -> StoreError:
 
 
 def _write(root: Path, record: CollectionRecord) -> None:
-    path = root / RECORD_FILE
-    draft = path.with_suffix(".tmp")
-    with file_errors(f"write {path}"):
-        draft.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-        _sync(draft)
-        draft.replace(path)
-        _sync(root)
+    replace_text(root / RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
 
 
 def _shards(root: Path) -> list[Path]:

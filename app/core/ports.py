@@ -213,3 +213,27 @@ class PassageStore(Protocol):
     async def health(self) -> StoreHealth:
         """Say which engine runs and how much it holds."""
         ...
+
+
+class Shelf(Protocol):
+    """Where the collections of a deployment are: one for every encoder, one of which is served."""
+
+    async def served(self) -> str | None:
+        """Return the collection that is served; ``None`` where none ever was."""
+        ...
+
+    async def collection_for(self, encoder_id: str) -> str:
+        """Return the collection that holds, or is to hold, the vectors of an encoder."""
+        ...
+
+    async def serve(self, collection: str) -> None:
+        """Let another collection be the one that is served, atomically and durably."""
+        ...
+
+    def store(self, collection: str) -> PassageStore:
+        """Return a store over a collection that may not exist yet; it is not open."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what all collections share; their stores are closed already."""
+        ...

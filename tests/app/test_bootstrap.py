@@ -1,10 +1,14 @@
-import pytest
+import sys
 
-from app.bootstrap import open_runtime
+import pytest
+from pydantic import SecretStr
+
+from app.bootstrap import open_runtime, open_shelf
 from app.core.bundle import load_bundle
 from app.core.errors import (
     BundleIntegrityError,
     EncoderMismatchError,
+    StoreError,
     StoreLockedError,
     StoreUnavailableError,
 )
@@ -12,6 +16,7 @@ from app.core.search.types import SearchRequest
 from app.core.types import Passage
 from app.settings import Settings
 from tests.bundles import tiny_spec, write_tiny_bundle
+from tests.fake_qdrant import fake_qdrant, served
 
 
 @pytest.fixture
@@ -79,3 +84,31 @@ async def test_a_damaged_bundle_is_refused(settings):
     with pytest.raises(BundleIntegrityError, match=r"calibrator\.json"):
         async with open_runtime(settings):
             pass
+
+
+async def test_passages_on_a_qdrant_server_are_there_for_every_service(settings):
+    with served(fake_qdrant(api_key="key")) as url:
+        remote = settings.model_copy(
+            update={"qdrant_url": url, "qdrant_api_key": SecretStr("key"), "qdrant_timeout": 30.0}
+        )
+        async with open_runtime(remote) as runtime, open_runtime(remote) as replica:
+            await runtime.ingest.add([Passage("a", "the water is warm", "en")])
+            result = await replica.search.search(SearchRequest("the water is warm"))
+
+    assert [hit.passage.id for hit in result.hits] == ["a"]
+    assert not settings.data_dir.exists()
+
+
+async def test_a_server_that_cannot_be_reached_is_unavailable(settings):
+    remote = settings.model_copy(update={"qdrant_url": "http://127.0.0.1:9", "qdrant_timeout": 0.3})
+
+    with pytest.raises(StoreUnavailableError, match="Qdrant cannot be reached"):
+        async with open_runtime(remote):
+            pass
+
+
+def test_without_its_client_a_server_cannot_be_used(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "app.adapters.qdrant_shelf", None)
+
+    with pytest.raises(StoreError, match=r"isoglot\[qdrant\]"):
+        open_shelf(settings.model_copy(update={"qdrant_url": "http://127.0.0.1:9"}))

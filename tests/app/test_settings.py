@@ -200,3 +200,41 @@ def test_only_secrets_can_be_read_from_files(monkeypatch):
     assert "port" not in secret_settings()
     with pytest.raises(InvalidSettingsError, match="ISOGLOT_PORT_FILE is not a setting"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("QDRANT_URL", "qdrant:6333", "write scheme, host and port"),
+        ("QDRANT_URL", "http://me:secret@qdrant:6333", "leave the key out of the address"),
+        ("QDRANT_WRITE_CONSISTENCY", "2", "keeps only 1 copies"),
+        ("QDRANT_TIMEOUT", "0", "greater than 0"),
+    ],
+)
+def test_a_qdrant_server_that_cannot_be_used_as_stated_is_an_error(
+    monkeypatch, name, value, reason
+):
+    monkeypatch.setenv(f"ISOGLOT_{name}", value)
+
+    with pytest.raises(InvalidSettingsError, match=reason):
+        load_settings()
+
+
+def test_a_qdrant_server_with_its_key_in_a_file(monkeypatch, tmp_path):
+    (tmp_path / "key").write_text("topsecret\n")
+    monkeypatch.setenv("ISOGLOT_QDRANT_URL", "https://qdrant.example:6333")
+    monkeypatch.setenv("ISOGLOT_QDRANT_API_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("ISOGLOT_QDRANT_REPLICAS", "3")
+    monkeypatch.setenv("ISOGLOT_QDRANT_WRITE_CONSISTENCY", "2")
+
+    settings = load_settings()
+
+    assert settings.qdrant_api_key is not None
+    assert settings.qdrant_api_key.get_secret_value() == "topsecret"
+    assert "topsecret" not in repr(settings)
+
+
+def test_variables_of_the_tests_are_no_settings(monkeypatch):
+    monkeypatch.setenv("ISOGLOT_TEST_QDRANT_URL", "http://127.0.0.1:6333")
+
+    assert load_settings().qdrant_url is None

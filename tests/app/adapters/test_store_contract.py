@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.adapters.edge_store import EdgePassageStore
 from app.core.errors import (
     EncoderMismatchError,
     InvalidInputError,
@@ -26,12 +25,8 @@ from app.core.types import (
     PassageFilter,
     VectorArray,
 )
-from tests.fakes import FAKE_COLLECTION, FAKE_DIM, FakeEncoder, InMemoryStore, embed
-
-STORES: dict[str, Callable[[Path], PassageStore]] = {
-    "memory": lambda _directory: InMemoryStore(),
-    "edge": EdgePassageStore,
-}
+from tests.fakes import FAKE_COLLECTION, FAKE_DIM, FakeEncoder, embed
+from tests.stores import STORE_PARAMS, STORES
 
 CORPUS = [
     Passage("en-sea", "the sea is salt", "en", "sea", {"page": 1}),
@@ -44,7 +39,7 @@ CORPUS = [
 SEA = PassageFilter(languages=frozenset({"en", "de"}))
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=STORE_PARAMS)
 def closed_store(request: pytest.FixtureRequest, store_directory: Path) -> PassageStore:
     return STORES[request.param](store_directory / "collection")
 

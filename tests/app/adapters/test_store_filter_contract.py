@@ -20,8 +20,9 @@ from app.core.types import (
     Passage,
     PassageFilter,
 )
-from tests.app.adapters.test_store_contract import STORES, passages_of, random_unit_vectors
+from tests.app.adapters.test_store_contract import passages_of, random_unit_vectors
 from tests.fakes import FAKE_COLLECTION, FakeEncoder, embed
+from tests.stores import STORE_PARAMS, STORES
 
 FIELDS: dict[str, FieldKind] = {
     "product": "keyword",
@@ -40,7 +41,7 @@ CORPUS = [
 ]
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=STORE_PARAMS)
 async def empty_store(
     request: pytest.FixtureRequest, store_directory: Path
 ) -> AsyncIterator[PassageStore]:
