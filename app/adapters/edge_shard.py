@@ -15,6 +15,7 @@ from typing import Self, cast
 import qdrant_edge as qe
 
 from app.adapters.edge_filter import create_index, drop_index, engine_filter, indexed_fields
+from app.adapters.passage_cache import PassageCache
 from app.adapters.passage_payload import (
     FIELDS_KEY,
     HASH_KEY,
@@ -85,6 +86,7 @@ class PassageShard:
         self._fields = fields
         # Counting takes the engine longer than searching does, and is asked for as often.
         self._languages: dict[str, int] | None = None
+        self._cache: PassageCache[qe.PointId] = PassageCache()
         self._create_indexes()
 
     @classmethod
@@ -151,7 +153,7 @@ class PassageShard:
     def delete(self, ids: Collection[str]) -> int:
         """Delete passages; returns how many of them existed."""
         existing: list[qe.PointId] = [record.id for record in self._retrieve(ids, payload=False)]
-        self._languages = None
+        self._will_write(existing)
         with engine_errors("delete passages"):
             self._shard.update(qe.UpdateOperation.delete_points(existing))
         return len(existing)
@@ -185,15 +187,18 @@ class PassageShard:
         """Answer every query in one batch; best score first, then by id.
 
         One passage more than asked for is fetched: only if it ties with the last one wanted did
-        the engine choose among equals, and then the whole tie is fetched, to choose by id.
+        the engine choose among equals, and then the whole tie is fetched, to choose by id. What
+        the passages say is not asked for here, but read afterwards if it is not known yet.
         """
         passages = self.passages
         limits = [min(query.limit, passages) for query in queries]
-        batches = self._nearest(queries, [limit + 1 for limit in limits])
-        return [
-            self._rank(query, limit, points)
-            for query, limit, points in zip(queries, limits, batches, strict=True)
+        nearest = self._nearest(queries, [limit + 1 for limit in limits])
+        batches = [
+            [(point.id, _cosine(point)) for point in self._with_ties(query, limit, points)]
+            for query, limit, points in zip(queries, limits, nearest, strict=True)
         ]
+        found = self._cache.get({key for batch in batches for key, _ in batch}, self._read)
+        return [_ranked(batch, found)[:n] for batch, n in zip(batches, limits, strict=True)]
 
     def count(self, where: PassageFilter) -> int:
         """Return the exact number of eligible passages."""
@@ -244,9 +249,13 @@ class PassageShard:
             self._shard.close()
 
     def _upsert_points(self, points: list[qe.Point]) -> None:
-        self._languages = None
+        self._will_write([point.id for point in points])
         with engine_errors("store passages"):
             self._shard.update(qe.UpdateOperation.upsert_points(points))
+
+    def _will_write(self, keys: Collection[qe.PointId]) -> None:
+        self._languages = None
+        self._cache.forget(keys)
 
     def _count_languages(self, where: PassageFilter) -> dict[str, int]:
         counts = self.facets("language", where, max(1, self.passages))
@@ -274,7 +283,6 @@ class PassageShard:
                 limit=limit,
                 query=qe.Query.Nearest(_numbers(query.vector), using=VECTOR_NAME),
                 filter=engine_filter(query.where),
-                with_payload=True,
                 params=_EXACT_SCORES,
             )
             for query, limit in zip(queries, limits, strict=True)
@@ -282,16 +290,20 @@ class PassageShard:
         with engine_errors("search"):
             return self._shard.query_batch(qe.QueryBatchRequest(requests))
 
-    def _rank(
+    def _with_ties(
         self, query: NearestQuery, limit: int, points: list[qe.ScoredPoint]
-    ) -> list[ScoredPassage]:
+    ) -> list[qe.ScoredPoint]:
+        """Return the nearest points down to the last one that ties with rank ``limit``."""
         fetched = limit + 1
         while len(points) == fetched and _cosine(points[-1]) == _cosine(points[limit - 1]):
             fetched *= 2
             [points] = self._nearest([query], [fetched])
-        hits = [ScoredPassage(_passage(point), _cosine(point)) for point in points]
-        hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
-        return hits[:limit]
+        return points
+
+    def _read(self, keys: Sequence[qe.PointId]) -> dict[qe.PointId, Passage]:
+        with engine_errors("read passages"):
+            records = self._shard.retrieve(list(keys), with_payload=True, with_vector=False)
+        return {record.id: _passage(record) for record in records}
 
 
 def _numbers(vector: VectorArray) -> list[float]:
@@ -299,9 +311,18 @@ def _numbers(vector: VectorArray) -> list[float]:
     return cast("list[float]", vector)
 
 
-def _passage(point: qe.Record | qe.ScoredPoint) -> Passage:
-    assert point.payload is not None
-    return from_payload(point.payload)
+def _ranked(
+    scored: Sequence[tuple[qe.PointId, float]], passages: Mapping[qe.PointId, Passage]
+) -> list[ScoredPassage]:
+    hits = [ScoredPassage(passages[key], score) for key, score in scored]
+    hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
+    return hits
+
+
+def _passage(record: qe.Record) -> Passage:
+    payload = record.payload  # converted anew each time it is read
+    assert payload is not None
+    return from_payload(payload)
 
 
 def _cosine(point: qe.ScoredPoint) -> float:

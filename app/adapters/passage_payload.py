@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import from_json
+
 from app.core.passages.fields import BUILT_IN_FIELDS, field_values
 from app.core.types import EmbeddedPassage, FieldKind, FieldValue, Passage
 
@@ -84,7 +86,7 @@ def from_payload(payload: Mapping[str, Any]) -> Passage:
         text=payload["text"],
         language=payload[LANGUAGE_KEY],
         parallel_id=payload["parallel_id"],
-        metadata=json.loads(payload["metadata"]),
+        metadata=from_json(payload["metadata"]),
         document_id=payload.get("document_id"),
         span=None if span is None else (span[0], span[1]),
     )

@@ -186,7 +186,11 @@ def _no_charge(requests: int) -> None:
     """Take nothing: the caller has no limit."""
 
 
-AccessDep = Annotated[Access, Depends(access_of)]
+async def _access(request: Request) -> Access:
+    return access_of(request)
+
+
+AccessDep = Annotated[Access, Depends(_access)]
 
 
 def describe_access(document: dict[str, Any]) -> None:

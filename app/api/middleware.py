@@ -165,7 +165,8 @@ class BodyClock:
             if is_complete:  # What is waited for now is that the client leaves.
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), self._seconds)
+                async with asyncio.timeout(self._seconds):
+                    message = await receive()
             except TimeoutError:
                 if has_begun:  # Half an answer is out, so there is no status to send any more.
                     return {"type": "http.disconnect"}

@@ -140,17 +140,22 @@ def api_state(request: Request) -> ApiState:
     return state
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     """Return what answers this request: for the key of a tenant, that tenant's passages alone."""
     services = api_state(request).readiness.services()
     tenant = access_of(request).tenant
     return services if tenant is None else services.for_tenant(tenant)
 
 
-def _metrics(request: Request) -> Metrics:
+async def _metrics(request: Request) -> Metrics:
     return api_state(request).metrics
 
 
+async def _state(request: Request) -> ApiState:
+    return api_state(request)
+
+
+# Asynchronous, all of them: the framework sends dependencies that are not to a thread each.
 ServicesDep = Annotated[Services, Depends(_services)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
-StateDep = Annotated[ApiState, Depends(api_state)]
+StateDep = Annotated[ApiState, Depends(_state)]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Request
+from fastapi import APIRouter, Body, Header, Request, Response
 
 from app.api import examples, search_convert
 from app.api.access import charge_of
@@ -18,6 +18,7 @@ from app.api.readiness import MetricsDep, Services, ServicesDep
 from app.api.search_counting import count_search
 from app.api.search_schemas import SearchBatch, SearchBody
 from app.api.strict_json import JsonRoute
+from app.api.wire import json_response
 from app.core.errors import InvalidInputError, IsoglotError
 from app.core.search.types import SearchRequest, SearchResult
 
@@ -44,12 +45,14 @@ AcceptLanguage = Annotated[
     "/v1/search",
     operation_id="searchPassages",
     summary="Search",
+    response_model=SearchResponse,
     responses=_RESPONSES,
 )
 @router.post(
     "/search",
     operation_id="searchPassagesAlias",
     summary="Search (short path)",
+    response_model=SearchResponse,
     responses=_RESPONSES,
 )
 async def search(
@@ -58,7 +61,7 @@ async def search(
     services: ServicesDep,
     metrics: MetricsDep,
     accept_language: AcceptLanguage = None,
-) -> SearchResponse:
+) -> Response:
     """Find the passages that answer a query, in any language, with probabilities."""
     began = time.perf_counter()
     asked = search_convert.to_request(
@@ -68,13 +71,14 @@ async def search(
     request.state.stages = result.timings
     count_search(metrics, result, result.timings)
     took_ms = (time.perf_counter() - began) * 1e3
-    return search_convert.to_response(result, body, services, took_ms=took_ms)
+    return json_response(search_convert.to_response(result, body, services, took_ms=took_ms))
 
 
 @router.post(
     "/v1/search:batch",
     operation_id="searchPassagesBatch",
     summary="Search for several things at once",
+    response_model=SearchBatchResponse,
     responses=_BATCH_RESPONSES,
 )
 async def search_batch(
@@ -83,7 +87,7 @@ async def search_batch(
     services: ServicesDep,
     metrics: MetricsDep,
     accept_language: AcceptLanguage = None,
-) -> SearchBatchResponse:
+) -> Response:
     """Answer several searches with one pass of the encoder and one call of the store.
 
     A search that cannot be answered has a problem in its place and leaves the others alone. A
@@ -103,12 +107,14 @@ async def search_batch(
             count_search(metrics, result, {} if stages else result.timings)
             stages = result.timings
     request.state.stages = stages
-    return SearchBatchResponse(
-        results=[
-            _item(request, result, single, services, took_ms=took_ms)
-            for result, single in zip(results, body.searches, strict=True)
-        ],
-        took_ms=round(took_ms, 3),
+    return json_response(
+        SearchBatchResponse(
+            results=[
+                _item(request, result, single, services, took_ms=took_ms)
+                for result, single in zip(results, body.searches, strict=True)
+            ],
+            took_ms=round(took_ms, 3),
+        )
     )
 
 

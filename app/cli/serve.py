@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
+import uvloop
 
 from app.bootstrap import Runtime, open_runtime
 from app.cli.exits import CannotStartError
+from app.cli.http_protocol import BoundedHttpProtocol
 from app.core.bundle import Bundle
 from app.main import create_app
 from app.settings import Settings
@@ -23,8 +25,6 @@ GRACE_SECONDS = 20
 """How long requests that are under way may take once the service is told to end."""
 
 _BACKLOG = 2048
-# A filter and a cursor in an address are as long as the API says, in percent-encoded UTF-8.
-_HEAD_BYTES = 1 << 18
 
 
 def run_server(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
@@ -42,8 +42,11 @@ def run_server(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
         IsoglotError: Bundle, collection or key file cannot be opened.
     """
     refuse_exposure(settings)
-    with listen(settings.host, settings.port) as listener:
-        asyncio.run(_serve(settings, listener, on_ready))
+    with (
+        listen(settings.host, settings.port) as listener,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(settings, listener, on_ready))
 
 
 def refuse_exposure(settings: Settings) -> None:
@@ -155,7 +158,7 @@ async def _serve(
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
-            h11_max_incomplete_event_size=_HEAD_BYTES,
+            http=BoundedHttpProtocol,
         )
         server = _Server(config, lambda: on_ready(address(listener)))
         await server.serve(sockets=[listener])

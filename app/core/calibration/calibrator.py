@@ -235,7 +235,11 @@ class Calibrator:
         if n == 0:
             empty = np.zeros(0)
             return CalibratedList(empty, np.zeros(0, dtype=np.bool_), (), 0.0, ())
-        p_same, p_cross = self._relation_posterior(served)
+        relation = {
+            language: relation_posterior(language, served.query_posterior)
+            for language in set(served.passage_languages)
+        }
+        p_same, p_cross = np.array([relation[code] for code in served.passage_languages]).T
         background = background_score(served.scores, self.document.background)
         log_corpus = float(np.log(served.corpus_size))
         standings = language_standings(
@@ -267,7 +271,7 @@ class Calibrator:
         return CalibratedList(
             probability=probability,
             extrapolated=self._extrapolated(served),
-            source=self._sources(served, p_same, p_cross),
+            source=self._sources(served, relation),
             answerable=self._answerable(served, features(float(p_same[0]))),
             standings=standings,
         )
@@ -289,16 +293,6 @@ class Calibrator:
         low, high = self.document.clip
         return low + (high - low) * sigmoid(logit)
 
-    def _relation_posterior(self, served: ServedList) -> tuple[FloatArray, FloatArray]:
-        """Return P(same language) and P(another known language) per hit."""
-        relations = np.array(
-            [
-                relation_posterior(language, served.query_posterior)
-                for language in served.passage_languages
-            ]
-        )
-        return relations[:, 0], relations[:, 1]
-
     def _extrapolated(self, served: ServedList) -> BoolArray:
         low, high = self.document.trained_range.score
         smallest, largest = self.document.trained_range.corpus
@@ -307,16 +301,17 @@ class Calibrator:
         return (served.scores < low) | (served.scores > high)
 
     def _sources(
-        self, served: ServedList, p_same: FloatArray, p_cross: FloatArray
+        self, served: ServedList, relation: Mapping[str, tuple[float, float]]
     ) -> tuple[str, ...]:
         labelled = set(self.document.fit.languages)
         posterior = served.query_posterior
         query_language = max(posterior, key=posterior.__getitem__, default=UNDETERMINED)
         query_labelled = query_language in labelled
-        return tuple(
-            _source(same, cross, fitted=query_labelled and language in labelled)
-            for language, same, cross in zip(served.passage_languages, p_same, p_cross, strict=True)
-        )
+        source = {
+            language: _source(same, cross, fitted=query_labelled and language in labelled)
+            for language, (same, cross) in relation.items()
+        }
+        return tuple(source[language] for language in served.passage_languages)
 
     def _answerable(self, served: ServedList, hits: HitFeatures) -> float:
         following = served.scores[1:2] if len(served.scores) > 1 else hits.background[:1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from app.core.errors import InvalidInputError
 from app.core.types import UNDETERMINED, LanguageGuess
@@ -30,6 +31,7 @@ def normalize_language(tag: str, *, pointer: str = "/language") -> str:
     return "-".join([primary.lower(), *map(_subtag_case, subtags)])
 
 
+@lru_cache(maxsize=1024)
 def primary_language(tag: str) -> str:
     """Return the primary subtag: languages agree when these agree (``pt-BR`` and ``pt``)."""
     return tag.split("-", 1)[0].lower()

@@ -139,15 +139,24 @@ def _hits(
     candidates: Sequence[ScoredPassage],
     calibrated: CalibratedList | None,
 ) -> list[Hit]:
+    count = len(candidates)
+    probability: list[float | None] = [None] * count
+    source: Sequence[str] = ["uncalibrated"] * count
+    extrapolated = [False] * count
+    if calibrated is not None:
+        # One conversion of each array, rather than one of each of its numbers.
+        probability = [*calibrated.probability.tolist()]
+        source = calibrated.source
+        extrapolated = calibrated.extrapolated.tolist()
     hits = []
     for position, candidate in enumerate(candidates):
         hits.append(
             Hit(
                 candidate.passage,
                 candidate.score,
-                float(calibrated.probability[position]) if calibrated else None,
-                calibrated.source[position] if calibrated else "uncalibrated",
-                bool(calibrated and calibrated.extrapolated[position]),
+                probability[position],
+                source[position],
+                extrapolated[position],
                 score_rank=position + 1,
                 standing=calibrated.standings[position] if calibrated else None,
             )
