@@ -65,11 +65,23 @@ def calibrate(
 
 def evaluate(  # noqa: PLR0913 - the options of the command
     *,
-    sets: Annotated[
-        list[Path],
-        typer.Option("--set", metavar="DIR", help="Retrieval set, in any known form; repeatable."),
-    ],
     out: _Out,
+    sets: Annotated[
+        list[Path] | None,
+        typer.Option("--set", metavar="DIR", help="Retrieval set, in any known form; repeatable."),
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            "--questions",
+            metavar="FILE",
+            help="TOML file of question-passage sets, as 'calibrate' takes it: each is made a "
+            "retrieval set of sentences.",
+        ),
+    ] = None,
+    data_root: Annotated[
+        Path, typer.Option("--data-root", metavar="DIR", help="What paths in that start from.")
+    ] = Path(),
     split: Annotated[
         str | None, typer.Option("--split", help="Split to read of sets that have several.")
     ] = None,
@@ -123,7 +135,9 @@ def evaluate(  # noqa: PLR0913 - the options of the command
         from training.onnx_encoder import ExportedEncoder
 
         options = EvaluationOptions(
-            sets=sets,
+            sets=sets or (),
+            questions=questions,
+            data_root=data_root,
             calibration=calibration,
             run_files=run_files,
             baselines=_baselines(baselines),

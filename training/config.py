@@ -6,9 +6,8 @@ line gives. Everything that decides what is trained stands here, so that a run c
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -26,6 +25,7 @@ from training.config_data import (
     VocabularyConfig,
 )
 from training.config_development import EarlyStopping
+from training.config_file import parse_toml, read_over_base
 from training.config_stage import AlignLoss, AlignMix, AlignStage, HybridStage, Stage
 from training.errors import ConfigError
 
@@ -227,23 +227,23 @@ def parse_config(text: str, *, origin: str = "configuration") -> RunConfig:
         ConfigError: It is not TOML, has an unknown key, or a value out of its range. All
             mistakes are listed, each with its place.
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{origin} is not valid TOML: {exc}") from exc
+    return _validated(parse_toml(text, origin), origin)
+
+
+def load_config(path: Path) -> RunConfig:
+    """Return the run that a TOML file describes, put over its base where it names one.
+
+    Raises:
+        ConfigError: As ``parse_config`` and ``training.config_file.read_over_base``.
+    """
+    return _validated(read_over_base(path), str(path))
+
+
+def _validated(document: dict[str, Any], origin: str) -> RunConfig:
     try:
         return RunConfig.model_validate(document)
     except ValidationError as exc:
         raise ConfigError(f"{origin} cannot be used:\n{_problem(exc)}") from exc
-
-
-def load_config(path: Path) -> RunConfig:
-    """Return the run that a TOML file describes; errors as ``parse_config``."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as exc:
-        raise ConfigError(f"Cannot read the configuration {path}: {exc.strerror}") from exc
-    return parse_config(text, origin=str(path))
 
 
 def with_base(config: RunConfig, base: str) -> RunConfig:

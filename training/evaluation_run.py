@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import read_calibrator
 from app.core.errors import CalibratorMismatchError
 from training.baselines import Baseline, evaluate_baseline
+from training.calibration_config import load_calibration_config
+from training.calibration_data import load_sets
 from training.calibration_run import read_references
 from training.compare import RESULTS_FILE
 from training.embedding import IN_MEMORY, VectorStorage
@@ -49,6 +51,7 @@ from training.report import (
 )
 from training.retrieval_set import RetrievalSet, read_retrieval_set
 from training.search import Device
+from training.sets_table import sets_table
 from training.trec_run import Run, read_run_file
 
 TABLE_FILE = "table.md"
@@ -69,6 +72,8 @@ class EvaluationOptions:
 
     Attributes:
         sets: Directories of retrieval sets.
+        questions: TOML file of a calibration, whose sets are measured too; ``None`` for none.
+        data_root: What the paths in it are relative to.
         calibration: What ``calibrate`` wrote; ``None`` measures retrieval only.
         run_files: Also write TREC run files.
         baselines: Lexical systems to measure beside it.
@@ -79,7 +84,9 @@ class EvaluationOptions:
         language: Language of sets that name none; of sets with several, the one to read.
     """
 
-    sets: Sequence[Path]
+    sets: Sequence[Path] = ()
+    questions: Path | None = None
+    data_root: Path = Path()
     calibration: Path | None = None
     run_files: bool = False
     baselines: Sequence[Baseline] = ("bm25",)
@@ -89,9 +96,12 @@ class EvaluationOptions:
     split: str | None = None
     language: str | None = None
 
-    def read(self, path: Path) -> RetrievalSet:
-        """Read one of the sets."""
-        return read_retrieval_set(path, split=self.split, language=self.language)
+    def read(self) -> Iterator[RetrievalSet]:
+        """Read the sets, one after the other."""
+        for path in self.sets:
+            yield read_retrieval_set(path, split=self.split, language=self.language)
+        if self.questions is not None:
+            yield from load_sets(load_calibration_config(self.questions), self.data_root)
 
 
 @dataclass(slots=True)
@@ -129,7 +139,7 @@ class _Writing:
     def finish(self) -> str:
         """Write tables and results, and return the tables."""
         macro = macro_averages(self.sets)
-        self.tables.append(macro_table(macro))
+        self.tables += [macro_table(macro), sets_table(self.sets)]
         results = {"settings": self.settings, "sets": self.sets, "macro": macro}
         page = "\n".join(self.tables)
         (self.out / TABLE_FILE).write_text(page, encoding="utf-8")
@@ -155,8 +165,7 @@ def evaluate_encoder(encoder: ExportedEncoder, options: EvaluationOptions, out: 
         calibrator = _read_calibrator(options.calibration, encoder)
     writing = _Writing(out, _settings(options) | _encoder_settings(encoder))
     writing.start()
-    for directory in options.sets:
-        data = options.read(directory)
+    for data in options.read():
         embedded = embed_set(encoder, data, options.storage)
         ranked = rank_relevant(embedded, device=options.device)
         systems = {"encoder": summarise(data, ranked), **_baselines(data, options)}
@@ -181,12 +190,11 @@ def evaluate_run(run_file: Path, options: EvaluationOptions, out: Path) -> str:
         DataError: The set, the run or the lexicon cannot be read, or they do not fit together.
     """
     _check(options)
-    if len(options.sets) != 1 or options.calibration is not None or options.run_files:
-        raise ConfigError(
-            "--run scores one file on one --set; --calibration and --run-files need an encoder "
-            "(--model)."
-        )
-    data = options.read(options.sets[0])
+    if len(options.sets) != 1 or options.questions is not None:
+        raise ConfigError("--run scores one file on one --set.")
+    if options.calibration is not None or options.run_files:
+        raise ConfigError("--calibration and --run-files need an encoder (--model).")
+    (data,) = options.read()
     run = read_run_file(data, run_file)
     writing = _Writing(out, _settings(options) | {"run": _run_settings(run_file, run)})
     writing.start()
@@ -197,7 +205,7 @@ def evaluate_run(run_file: Path, options: EvaluationOptions, out: Path) -> str:
 
 
 def _check(options: EvaluationOptions) -> None:
-    if not options.sets:
+    if not options.sets and options.questions is None:
         raise ConfigError("There is nothing to evaluate on: give --set at least once.")
     if ("bm25-lexicon" in options.baselines) != (options.lexicon is not None):
         raise ConfigError(

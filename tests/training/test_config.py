@@ -68,6 +68,63 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
         load_config(tmp_path / "absent.toml")
 
 
+OVER = """
+base = "run.toml"
+name = "more"
+[data]
+held_out_share = 0.3
+[[data.pairs]]
+path = "more.jsonl"
+licence = "CC BY-NC 4.0"
+[[stage]]
+name = "hybrid"
+steps = 3
+batch_size = 4
+"""
+
+
+def write_over(directory: Path, text: str = OVER) -> Path:
+    (directory / "run.toml").write_text(STATIC_TOML)
+    (directory / "over.toml").write_text(text)
+    return directory / "over.toml"
+
+
+def test_a_file_over_a_base_adds_sources_and_replaces_the_rest(tmp_path):
+    base, over = parse_config(STATIC_TOML), load_config(write_over(tmp_path))
+    assert over.data.pairs[:-1] == base.data.pairs
+    assert over.data.pairs[-1].path == "more.jsonl"
+    assert over.data.parallel == base.data.parallel
+    assert (over.name, over.data.held_out_share, len(over.stage)) == ("more", 0.3, 1)
+    assert (over.seed, over.model, over.data.passage_chars) == (7, base.model, 200)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("run.toml", "absent.toml", r"Cannot read the configuration .*absent\.toml"),
+        ("run.toml", "over.toml", r"base: over\.toml is based on this file"),
+        ('"run.toml"', "3", "base: must be the path of a TOML file"),
+        (
+            "steps = 3",
+            "stepps = 3",
+            r"over\.toml cannot be used:\n  stage.0.hybrid.steps: Field",
+        ),
+    ],
+)
+def test_a_mistake_in_a_file_over_a_base_is_named(tmp_path, old, new, problem):
+    with pytest.raises(ConfigError, match=problem):
+        load_config(write_over(tmp_path, OVER.replace(old, new)))
+
+
+def test_a_circle_of_bases_is_refused(tmp_path):
+    over = write_over(tmp_path)
+    (tmp_path / "run.toml").write_text('base = "over.toml"\n' + STATIC_TOML)
+    with pytest.raises(
+        ConfigError, match=r"run\.toml cannot be used:\n  base: over\.toml is based"
+    ):
+        load_config(over)
+
+
 def test_distillation_without_a_teacher_is_refused():
     with pytest.raises(ConfigError, match="there is no \\[teacher\\]"):
         parse_config(STATIC_TOML.replace("w_distill = 0.0", "w_distill = 1.0", 1))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.training.conftest import write_lines
 from tests.training.exports import write_tiny_export
 from tests.training.sets import parallel_set, write_set
 from training.cli import cli
@@ -12,6 +13,29 @@ from training.cli import cli
 pytestmark = pytest.mark.training
 
 LEXICON = {"id": "w0", "en": "thing", "tr": {"de": ["Ding"], "es": ["cosa"]}}
+
+
+QUESTIONS = """
+languages = ["en", "de"]
+[[set]]
+name = "asked in English"
+path = "en.jsonl"
+licence = "CC0"
+[[set]]
+name = "asked in German"
+path = "de.jsonl"
+licence = "CC0"
+[[set]]
+name = "in both"
+path = "both.jsonl"
+licence = "CC0"
+shared_ids = true
+"""
+
+
+PASSAGE = " ".join(
+    f"This is sentence {k} of the passage on thing {{0}}, and it is long." for k in "abc"
+)
 
 
 def invoke(*arguments: Any) -> Any:
@@ -25,6 +49,7 @@ def root(tmp_path_factory) -> Path:
     write_tiny_export(root / "export")
     write_set(root / "small", parallel_set(questions=5))
     (root / "lexicon.jsonl").write_text(json.dumps(LEXICON) + "\n")
+    (root / "questions.toml").write_text(QUESTIONS)
     result = invoke(
         "evaluate", "--model", root / "export", "--set", root / "small", "--run-files",
         "--baselines", "char-ngrams,bm25,bm25-lexicon", "--lexicon", root / "lexicon.jsonl",
@@ -64,6 +89,37 @@ def test_a_run_file_is_scored_like_the_encoder_that_wrote_it(root, tmp_path):
     assert "lists at most 30 passages a query; 0 queries have none" in result.stdout
 
 
+def test_question_passage_files_are_measured_as_sets_of_sentences(root, tmp_path):
+    asked = {"en": "What is thing {}?", "de": "Was ist Ding {}?"}
+    rows = [
+        {
+            "id": f"r{n}",
+            "lang": code,
+            "question": text.format(n),
+            "passage": PASSAGE.format(n),
+        }
+        for n in range(4)
+        for code, text in asked.items()
+    ]
+    for code in asked:
+        write_lines(tmp_path / f"{code}.jsonl", [row for row in rows if row["lang"] == code])
+    write_lines(tmp_path / "both.jsonl", rows)
+    result = invoke(
+        "evaluate", "--model", root / "export", "--questions", root / "questions.toml",
+        "--data-root", tmp_path, "--baselines", "none", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    sets = results_of(tmp_path / "out")["sets"]
+    assert list(sets) == ["asked in English", "asked in German", "in both"]
+    assert sets["in both"]["pool"]["passages_by_language"] == {"de": 12, "en": 12}
+    maps = [part["encoder"]["summary"]["mono/map"]["value"] for part in sets.values()]
+    assert (
+        f"| mean of the 2 in one language | {(maps[0] + maps[1]) / 2:.3f} | – | – |"
+        in result.stdout
+    )
+    assert f"| in both | {maps[2]:.3f} | 0" in result.stdout
+
+
 def test_systems_are_compared_from_the_command_line(root, tmp_path):
     results = root / "encoder"
     result = invoke(
@@ -101,7 +157,10 @@ def test_an_evaluation_that_fails_leaves_no_earlier_results_behind(root, tmp_pat
         ),
         (["--set", "{small}", "--model", "{export}", "--lexicon", "{lexicon}"], "need one another"),
         (["--set", "{small}", "--set", "{small}", "--run", "{run}"], "one file on one --set"),
-        (["--set", "{small}", "--run", "{run}", "--run-files"], "one file on one --set"),
+        (["--set", "{small}", "--run", "{run}", "--run-files"], "need an encoder"),
+        (["--questions", "{questions}", "--run", "{run}"], "one file on one --set"),
+        (["--model", "{export}"], "give --set at least once"),
+        (["--questions", "{lexicon}", "--model", "{export}"], "lexicon.jsonl is not valid TOML"),
         (["--set", "{small}", "--set", "{small}", "--model", "{export}"], "a second set is called"),
         (["--set", "{export}", "--model", "{export}"], "is not a retrieval set"),
         (["--set", "{small}", "--run", "{lexicon}"], "line 1: expected 6 fields"),
@@ -111,6 +170,7 @@ def test_a_mistake_is_told_in_a_sentence(root, tmp_path, words, message):
     paths = {
         "small": root / "small", "export": root / "export",
         "run": root / "encoder" / "small.run", "lexicon": root / "lexicon.jsonl",
+        "questions": root / "questions.toml",
     }  # fmt: skip
     result = invoke("evaluate", *(word.format(**paths) for word in words), "--out", tmp_path)
     assert result.exit_code == 2, result.output

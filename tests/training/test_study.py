@@ -192,7 +192,7 @@ def test_prepared_data_of_another_run_are_refused(root, finished, tmp_path):
         run_study(there, StudyOptions(), progress=Progress(disable=True))
 
 
-@pytest.mark.parametrize("name", ["course", "mixed", "gentle", "smoke"])
+@pytest.mark.parametrize("name", ["all", "course", "mixed", "gentle", "smoke"])
 def test_every_shipped_study_can_be_loaded(name):
     study = load_study(CONFIGS / f"study_{name}.toml")
     assert study.config.name == name
@@ -216,6 +216,26 @@ def test_the_two_full_studies_differ_in_their_pairs_alone():
         for name in ("course", "mixed")
     )
     assert {key for key in course | mixed if course.get(key) != mixed.get(key)} == {"name", "pairs"}
+
+
+def test_what_licences_cost_is_measured_on_cells_of_the_mixed_study():
+    mixed, everything = (load_study(CONFIGS / f"study_{name}.toml") for name in ("mixed", "all"))
+    assert set(grid(everything)) < set(grid(mixed))
+    for one, other in (
+        (mixed.config.shared, everything.config.shared),
+        (mixed.config.hybrid, everything.config.hybrid),
+        (mixed.base.vocabulary, everything.base.vocabulary),
+        (mixed.base.model, everything.base.model),
+    ):
+        assert one == other
+    ours, theirs = ({source.label for source in s.base.data.sources} for s in (mixed, everything))
+    assert theirs - ours == {
+        "wmt-news/parallel",
+        "xnli-15way/dev",
+        "xnli-15way/test",
+        "tquad/train.tr",
+    }
+    assert ours < theirs
 
 
 def test_a_cell_is_named_by_its_place():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +20,7 @@ from training.config import (
     load_config,
 )
 from training.config_data import Positive
+from training.config_file import read_toml
 from training.errors import ConfigError
 
 Batches = Literal["homogeneous", "mixed"]
@@ -123,7 +123,7 @@ def load_study(path: Path) -> Study:
         ConfigError: It cannot be read, is not TOML, a key or value is wrong, or the base run
             has no such pair source.
     """
-    config = _parse(_read(path), path)
+    config = _parse(read_toml(path, "study"), path)
     base = load_config(path.parent / config.base)
     if config.model is not None:
         base = base.model_copy(update={"model": config.model})
@@ -134,15 +134,6 @@ def load_study(path: Path) -> Study:
             f"{', '.join(sorted(known)) or 'none'}."
         )
     return Study(config, base)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read the study {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
 def _parse(raw: dict[str, Any], path: Path) -> StudyConfig:
