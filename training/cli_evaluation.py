@@ -90,7 +90,8 @@ def evaluate(  # noqa: PLR0913 - the options of the command
         typer.Option("--language", help="Of sets that name none, or the one to read of several."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="DIR", help="What 'export' wrote.")
+        Path | None,
+        typer.Option("--model", metavar="DIR", help="What 'export' wrote, or a bundle."),
     ] = None,
     run: Annotated[
         Path | None,

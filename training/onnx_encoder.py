@@ -1,4 +1,4 @@
-"""The encoder of an exported directory, on the arithmetic that is served.
+"""The encoder of an exported directory or of a bundle, on the arithmetic that is served.
 
 An export holds ``encoder_spec.json``, ``encoder/tokenizer.json`` and ONNX graphs in ``encoder``.
 The only module of this package that imports an adapter: a second implementation of the served
@@ -14,7 +14,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from app.adapters.onnx_encoder import OnnxEncoder
-from app.core.bundle import ENCODER_DIRECTORY, TOKENIZER_FILE, Arithmetic
+from app.core.bundle import (
+    ENCODER_DIRECTORY,
+    MANIFEST_FILE,
+    TOKENIZER_FILE,
+    Arithmetic,
+    read_manifest,
+)
 from app.core.encoder_spec import EncoderSpec
 from app.core.errors import BundleError
 
@@ -28,12 +34,14 @@ ONNX_FILES: Mapping[Arithmetic, str] = MappingProxyType(
 
 
 def read_spec(export: Path) -> EncoderSpec:
-    """Read the encoder contract of an exported directory.
+    """Read the encoder contract of an exported directory, or of a bundle.
 
     Raises:
         BundleError: It is missing or does not describe an encoder.
     """
     path = export / SPEC_FILE
+    if not path.exists() and (export / MANIFEST_FILE).is_file():
+        return read_manifest(export).encoder
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         known = {field.name for field in fields(EncoderSpec)}
@@ -51,7 +59,7 @@ class ExportedEncoder(OnnxEncoder):
     """The service's own encoder over an exported directory: what is measured is what is served.
 
     Args:
-        export: What ``isoglot-train export`` wrote.
+        export: What ``isoglot-train export`` wrote, or a bundle.
         arithmetic: Which of its graphs to run; ``None`` for the one that is served, int8 where
             it was exported.
         threads: Threads of one forward pass; 0 for one per physical core.

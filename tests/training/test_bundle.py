@@ -154,3 +154,15 @@ def test_a_calibration_without_its_data_says_which_file_is_missing(made, tmp_pat
         expect=2,
     )  # fmt: skip
     assert "questions.jsonl.gz" in output
+
+
+def test_a_bundle_is_measured_like_the_export_it_was_made_of(made, tmp_path):
+    words = ("--set", made / "faq", "--baselines", "none", "--out", tmp_path / "out")
+    run("evaluate", "--model", made / "bundle", "--calibration", made / "calibration", *words)
+    again, first = (
+        json.loads((directory / "results.json").read_text())["sets"]["faq"]
+        for directory in (tmp_path / "out", made / "evaluation")
+    )
+    assert again["encoder"] == first["encoder"]
+    ours = first["calibration"]["groups"]["same"]["logit-linear"]
+    assert again["calibration"]["groups"]["same"]["logit-linear"] == ours
