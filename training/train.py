@@ -198,7 +198,7 @@ class Run:
 
     def _train_stage(self, number: int, stage: AlignStage | HybridStage) -> None:
         directory = self._paths.stage(number, stage.name)
-        checkpoint = self._world.first(lambda: self._checkpoint(number, directory))
+        checkpoint = self._world.first(lambda: self._checkpoint(directory))
         resumed = int(checkpoint.name.rpartition("-")[2]) if checkpoint else None
         board = self._paths.tensorboard(number, stage.name) if self._options.tensorboard else None
         with StageLog(
@@ -211,11 +211,12 @@ class Run:
             )
         self._world.first(lambda: _keep_stage(encoder, facts, directory, stage.name))
 
-    def _checkpoint(self, number: int, directory: Path) -> Path | None:
+    def _checkpoint(self, directory: Path) -> Path | None:
         """Return what a stage goes on from; its directory is there afterwards."""
+        begun = directory.exists()
         directory.mkdir(parents=True, exist_ok=True)
         checkpoint = last_checkpoint(directory, self._tell)
-        if checkpoint is None and number == 0 and self._options.resume:
+        if checkpoint is None and begun and self._options.resume:
             self._tell(f"{directory} has no complete checkpoint, so the stage starts again.")
         return checkpoint
 

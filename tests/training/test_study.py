@@ -64,6 +64,7 @@ def test_the_smoke_study_runs_from_end_to_end(root, finished):
     assert unfinished(study, root / "out") == []
     assert "| H1 |" in finished
     assert "cells are missing" not in finished
+    assert "starts again" not in finished
     report = root / "out" / "smoke" / "report"
     page = (report / "report.md").read_text(encoding="utf-8")
     for picture in report.glob("*.svg"):
