@@ -57,3 +57,63 @@ def calibrator_content(**changes: Any) -> dict[str, Any]:
 def make_calibrator(**changes: Any) -> Calibrator:
     """A working calibrator, with members of its document replaced."""
     return Calibrator(parse_calibrator(json.loads(dump_calibrator(calibrator_content(**changes)))))
+
+
+def measured_content(**changes: Any) -> dict[str, Any]:
+    """A valid document without id that has every optional member, with members replaced."""
+    content = calibrator_content()
+    for name in ("hit", "pooled", "first_hit"):
+        size = len(content[name]["features"]) + 1
+        content[name]["covariance"] = [
+            [0.04 if column == row else 0.01 for column in range(row + 1)] for row in range(size)
+        ]
+    threshold = {
+        "kind": "ltt",
+        "value": 0.4,
+        "target": 0.1,
+        "confidence": 0.95,
+        "n": 500,
+        "scope": "held-out queries of the tests",
+        "guarantee": "Of the queries that are answered, at most 10 % have a first hit that is not "
+        "relevant, with 95 % confidence.",
+    }
+    bins = [
+        {"hits": 60, "stated": 0.12, "found": {"value": 0.1, "low": 0.05, "high": 0.2}},
+        {"hits": 40, "stated": 0.7, "found": {"value": 0.72, "low": 0.6, "high": 0.8}},
+    ]
+    return {
+        **content,
+        "fit": {**content["fit"], "source": "judgements", "towards": "0001a8422cb8"},
+        "interval": {
+            "level": 0.9,
+            "method": "cluster-bootstrap",
+            "clusters": "document",
+            "draws": 200,
+        },
+        "language_offsets": {
+            "query": {"de": {"intercept": -0.2, "slope": 0.5, "sd": 0.1}},
+            "passage": {"en": {"intercept": 0.3, "slope": -0.4, "sd": 0.15}},
+            "unlisted_query_sd": 0.5,
+            "unlisted_passage_sd": 0.4,
+        },
+        "thresholds": {
+            "answer": threshold,
+            "hits": {**threshold, "kind": "crc", "confidence": None, "value": 0.05},
+        },
+        "evidence": {
+            "data": "held-out queries of the tests",
+            "reliability": {"all": bins, "same": bins, "cross": bins},
+            "before": {"all": bins},
+            "pairs": [{"query": "de", "passage": "en", "hits": 100, "relevant": 20}],
+            "growth": [
+                {
+                    "calibrator": "logit-linear",
+                    "relation": "same",
+                    "corpus": 1000,
+                    "expected_observed": {"value": 1.02, "low": 0.9, "high": 1.1},
+                }
+            ],
+            "compared": [{"name": "this", "nll": {"value": 0.3}}],
+        },
+        **changes,
+    }

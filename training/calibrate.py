@@ -19,11 +19,11 @@ from app.core.calibration.document import (
     FIRST_HIT_FEATURES,
     POOLED_FEATURES,
     EncoderBinding,
-    LinearHead,
     dump_calibrator,
 )
 from app.core.calibration.fit import LogisticFit, fit_logistic
 from app.core.calibration.fit_ridge import choose_ridge
+from app.core.calibration.parts import LinearHead
 from app.core.errors import CalibrationError
 from app.core.types import BoolArray, FloatArray, JsonValue
 from training.calibration_config import CalibrationConfig

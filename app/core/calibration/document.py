@@ -1,6 +1,17 @@
 """The calibrator as a JSON document: its schema, its laws and its id.
 
-``app/core/calibration/calibrator.py`` says what the parts mean and evaluates them.
+``app/core/calibration/calibrator.py`` says what the heads mean and evaluates them. Schema 1 has
+grown by members that may be left out, so that a document of any age loads::
+
+    heads' covariance   how well the parameters are known        } probability_interval
+    interval            the level to read the covariances at     }
+    language_offsets    what single languages add to the logit of the hit head, and how well that
+                        is known
+    thresholds          answer and hit thresholds with a guarantee (conformal risk control,
+                        Learn-then-Test)
+    fit.source          bundle, judgements or feedback
+    fit.towards         id of the calibrator that the fit was shrunk towards
+    evidence            what was measured on held-out queries: reliability, pairs, growth
 """
 
 from __future__ import annotations
@@ -11,10 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
     JsonValue,
@@ -22,8 +30,15 @@ from pydantic import (
     model_validator,
 )
 
+from app.core.calibration.evidence import Evidence
+from app.core.calibration.parts import (
+    IntervalFacts,
+    LanguageOffsets,
+    LinearHead,
+    Part,
+    Thresholds,
+)
 from app.core.errors import CalibrationError, UnsupportedSchemaError
-from app.core.types import FloatArray
 
 CALIBRATOR_SCHEMA = 1
 
@@ -60,39 +75,7 @@ FIRST_HIT_FEATURES = (
 Range = Annotated[tuple[FiniteFloat, FiniteFloat], Field(description="lowest and highest value")]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class LinearHead(_Document):
-    """A linear logit over named features."""
-
-    features: tuple[str, ...]
-    coef: tuple[FiniteFloat, ...]
-    intercept: FiniteFloat
-
-    @model_validator(mode="after")
-    def _one_coefficient_a_feature(self) -> Self:
-        if len(self.features) != len(self.coef) or len(set(self.features)) != len(self.features):
-            raise ValueError("features must be distinct and have one coefficient each")
-        return self
-
-    def weight(self, feature: str) -> float:
-        """Return the coefficient of a feature, 0 where the head does not use it."""
-        return dict(zip(self.features, self.coef, strict=True)).get(feature, 0.0)
-
-    def logit(self, columns: Mapping[str, FloatArray]) -> FloatArray:
-        """Return the logits, float64 of the columns' shape.
-
-        Args:
-            columns: At least this head's features, all of one shape.
-        """
-        terms = [c * columns[f] for f, c in zip(self.features, self.coef, strict=True)]
-        total: FloatArray = np.sum(terms, axis=0) + self.intercept
-        return total
-
-
-class EncoderBinding(_Document):
+class EncoderBinding(Part):
     """The encoder whose scores the calibrator was fitted on."""
 
     name: str
@@ -100,7 +83,7 @@ class EncoderBinding(_Document):
     dtype: str
 
 
-class RankRange(_Document):
+class RankRange(Part):
     """Ranks whose mean score is the background; 1-based, both included."""
 
     from_rank: int = Field(ge=2)
@@ -113,7 +96,7 @@ class RankRange(_Document):
         return self
 
 
-class TrainedRange(_Document):
+class TrainedRange(Part):
     """What the fit has seen; probabilities outside are marked as extrapolated."""
 
     score: Range
@@ -126,11 +109,12 @@ class TrainedRange(_Document):
         return self
 
 
-class FitFacts(_Document):
+class FitFacts(Part):
     """What the parameters were fitted on.
 
     ``nll`` holds the mean negative log-likelihood of the fitting hits before (the base rate
-    for every hit) and after the fit.
+    for every hit) and after the fit. ``source`` is where the judgements came from, ``towards`` the
+    id of the calibrator that the parameters were shrunk towards.
     """
 
     hits: int = Field(ge=1)
@@ -140,9 +124,11 @@ class FitFacts(_Document):
     corpus_sizes: tuple[int, ...]
     data_sha256: str
     nll: tuple[FiniteFloat, FiniteFloat]
+    source: Literal["bundle", "judgements", "feedback"] = "bundle"
+    towards: str | None = None
 
 
-class CalibratorDocument(_Document):
+class CalibratorDocument(Part):
     """The JSON form of a calibrator; see the module docstring for the meaning of the heads."""
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -159,6 +145,10 @@ class CalibratorDocument(_Document):
     trained_range: TrainedRange
     fit: FitFacts
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
+    interval: IntervalFacts | None = None
+    language_offsets: LanguageOffsets = LanguageOffsets()
+    thresholds: Thresholds = Thresholds()
+    evidence: Evidence | None = None
 
     @model_validator(mode="after")
     def _obeys_the_laws(self) -> Self:
@@ -172,9 +162,11 @@ class CalibratorDocument(_Document):
         ):
             if unknown := set(head.features) - set(known):
                 raise ValueError(f"unknown features: {', '.join(sorted(unknown))}")
-        cross_slope = self.hit.weight("score")
-        same_slope = cross_slope + self.hit.weight("same*score")
-        if min(cross_slope, same_slope, self.pooled.weight("score")) <= 0.0:
+        if self.interval and any(
+            head.covariance is None for head in (self.hit, self.pooled, self.first_hit)
+        ):
+            raise ValueError("with an interval, every head needs a covariance")
+        if min(*self._score_slopes(), self.pooled.weight("score")) <= 0.0:
             raise ValueError("a probability must rise with the score: its weight must be positive")
         cross_rank = self.hit.weight("log_language_rank")
         if max(cross_rank, cross_rank + self.hit.weight("same*log_language_rank")) > 0.0:
@@ -182,6 +174,12 @@ class CalibratorDocument(_Document):
         if self.hit.weight("language_lead") < 0.0 or self.hit.weight("language_lag") > 0.0:
             raise ValueError("a lead must not lower a probability, and a lag must not raise it")
         return self
+
+    def _score_slopes(self) -> tuple[float, float]:
+        """Return the lowest weight of the score in same-language and in cross-language hits."""
+        same, cross = self.language_offsets.lowest_slopes()
+        slope = self.hit.weight("score")
+        return slope + self.hit.weight("same*score") + same, slope + cross
 
 
 def document_id(document: Mapping[str, Any]) -> str:

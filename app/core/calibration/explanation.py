@@ -19,7 +19,7 @@ from app.core.calibration.calibrator import (
     LanguageStanding,
     relation_posterior,
 )
-from app.core.calibration.document import LinearHead
+from app.core.calibration.parts import LinearHead
 from app.core.types import FloatArray
 
 HeadName = Literal["same", "cross", "pooled"]
