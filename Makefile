@@ -58,6 +58,17 @@ lock: .venv/ready ## Pin what goes into the images, with hashes
 	.venv/bin/python $(PIP) install -c constraints.txt --group lock
 	deploy/image/lock.sh .venv/bin/uv
 
+.PHONY: sbom
+sbom: .venv-image/ready ## Say what the image contains (CycloneDX) and under which licences, in sbom/
+	.venv/bin/python $(PIP) install -c constraints.txt --group sbom
+	mkdir -p sbom
+	.venv/bin/cyclonedx-py environment .venv-image/bin/python --pyproject pyproject.toml \
+		--output-reproducible --validate --output-file sbom/isoglot.cdx.json
+	.venv/bin/pip-licenses --python .venv-image/bin/python --from mixed --with-urls --order license \
+		--format markdown --output-file sbom/licences.md
+	.venv/bin/pip-licenses --python .venv-image/bin/python --from mixed --partial-match \
+		--fail-on "GNU General Public;GNU Affero;AGPL;SSPL" --summary
+
 .PHONY: fuzz
 fuzz: .venv-training/ready ## Send thousands of generated requests to a running service
 	.venv-training/bin/python -m tests.fuzz.run --examples 20
@@ -82,7 +93,7 @@ format: .venv-training/ready ## Format the code and mend what ruff can mend
 
 .PHONY: clean
 clean: ## Remove environments, caches and the demo's data
-	rm -rf .venv .venv-training .wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data build dist
+	rm -rf .venv .venv-training .venv-image .wheelhouse sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data build dist
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -96,6 +107,14 @@ clean: ## Remove environments, caches and the demo's data
 	$(PYTHON) -m venv .venv-training
 	.venv-training/bin/python $(PIP) install "$(PIP_VERSION)"
 	.venv-training/bin/python $(PIP) install -c constraints.txt -e ".[training]" --group dev
+	@touch $@
+
+# The environment of the image, without what Debian adds.
+.venv-image/ready: deploy/image/cpu.txt pyproject.toml .venv/ready
+	rm -rf .venv-image
+	$(PYTHON) -m venv --without-pip .venv-image
+	.venv/bin/python $(PIP) --python .venv-image/bin/python install --only-binary :all: --require-hashes -r deploy/image/cpu.txt
+	.venv/bin/python $(PIP) --python .venv-image/bin/python install --no-deps .
 	@touch $@
 
 # What the steps of the image install; they run without a package index in the tests.

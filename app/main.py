@@ -29,6 +29,7 @@ from app.core.bundle import Bundle, load_bundle
 from app.settings import Settings, load_settings
 from app.telemetry.logs import configure_logging
 from app.telemetry.metrics import Metrics
+from app.telemetry.traces import TELEMETRY
 
 RuntimeFactory = Callable[[Settings, Bundle, Metrics], AbstractAsyncContextManager[Runtime]]
 
@@ -79,7 +80,13 @@ def create_app(
             await running
             metrics.close()
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=TELEMETRY,
+    )
     app.state.api = state
     add_middleware(app, metrics=metrics, bounds=_bounds(settings, keys))
     install_error_handlers(app)

@@ -21,6 +21,7 @@ from app.api.strict_json import JsonRoute
 from app.api.wire import json_response
 from app.core.errors import InvalidInputError, IsoglotError
 from app.core.search.types import SearchRequest, SearchResult
+from app.telemetry.traces import record_stages
 
 router = APIRouter(route_class=JsonRoute, tags=["search"])
 router.include_router(diagnostics)
@@ -69,6 +70,7 @@ async def search(
     )
     result = await services.search.search(asked)
     request.state.stages = result.timings
+    record_stages(result.timings)
     count_search(metrics, result, result.timings)
     took_ms = (time.perf_counter() - began) * 1e3
     return json_response(search_convert.to_response(result, body, services, took_ms=took_ms))
@@ -107,6 +109,7 @@ async def search_batch(
             count_search(metrics, result, {} if stages else result.timings)
             stages = result.timings
     request.state.stages = stages
+    record_stages(stages)
     return json_response(
         SearchBatchResponse(
             results=[

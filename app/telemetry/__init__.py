@@ -1,1 +1,1 @@
-"""Logs and metrics. Knows names, labels and buckets; what they mean is decided by the callers."""
+"""Logs, metrics, traces. Knows names, labels and buckets; callers decide what they mean."""

@@ -8,6 +8,8 @@ from typing import TextIO
 
 import structlog
 
+from app.telemetry.traces import add_trace_ids
+
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
     """Writes to whatever ``sys.stderr`` is at the time, and marks the handler as ours."""
@@ -29,6 +31,7 @@ def configure_logging(level: str = "info", log_format: str = "console") -> None:
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_trace_ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -56,6 +59,8 @@ def configure_logging(level: str = "info", log_format: str = "console") -> None:
     root.handlers = [h for h in root.handlers if not isinstance(h, _StderrHandler)]
     root.addHandler(handler)
     root.setLevel(level.upper())
+    # It has a line at level info for every call of a Qdrant server, address and all.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def _rendering(log_format: str) -> list[structlog.typing.Processor]:
