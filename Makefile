@@ -81,6 +81,7 @@ test-page: .venv/ready ## Tests of the page in an installed Chromium
 .PHONY: rules
 rules: ## Fill in the rules of Prometheus after a change of deploy/prometheus/values.toml
 	$(PYTHON) deploy/prometheus/render.py
+	$(PYTHON) deploy/kubernetes/render_rules.py
 
 .PHONY: dashboards
 dashboards: .venv/ready ## Write Grafana's dashboards after a change of deploy/grafana

@@ -134,6 +134,7 @@ def test_data_lies_in_volumes_with_names_and_what_is_mounted_from_here_is_read_o
         source, _, *mode = volume.split(":")
         if source.startswith("."):
             assert mode == ["ro"], volume
+            assert (ROOT / source).is_dir(), volume
         else:
             assert source in named
 

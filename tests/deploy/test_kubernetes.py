@@ -9,6 +9,7 @@ from app.cli.serve import GRACE_SECONDS
 from app.settings import PREFIX, Settings, secret_settings
 from app.telemetry import catalogue
 from tests.deploy import kustomize
+from tests.deploy.dockerfile import ROOT
 from tests.deploy.kustomize import KUBERNETES, containers, one
 
 OVERLAYS = [KUBERNETES / "base", *sorted((KUBERNETES / "overlays").iterdir())]
@@ -98,6 +99,20 @@ def test_the_autoscaler_reads_a_metric_that_the_service_has(overlay):
     assert metric["pods"]["metric"]["name"] == catalogue.QUEUE_TOKENS.name
     [adapter] = kustomize.load(KUBERNETES / "prometheus-adapter-values.yaml")
     assert adapter["rules"]["custom"][0]["name"]["as"] == metric["pods"]["metric"]["name"]
+
+
+@every_overlay
+def test_the_rules_are_those_of_prometheus(overlay):
+    groups = one(kustomize.render(overlay), "PrometheusRule")["spec"]["groups"]
+    rules = ROOT / "deploy/prometheus/rules"
+    expected = [
+        group
+        for path in sorted(rules.glob("*.yml"))
+        for document in kustomize.load(path)
+        for group in document["groups"]
+    ]
+    assert expected
+    assert groups == expected, "run `make rules`"
 
 
 def test_everything_selects_the_pods_of_the_deployment():
