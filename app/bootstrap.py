@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from app.adapters.edge_shelf import EdgeShelf
+from app.adapters.feedback_key import feedback_key
+from app.adapters.feedback_sql import feedback_log
 from app.adapters.language_identifier import FastTextIdentifier
 from app.adapters.onnx_encoder import OnnxEncoder
 from app.adapters.qdrant_options import QdrantOptions
@@ -20,7 +22,9 @@ from app.adapters.text_splitter import SemanticSplitter
 from app.core.access.tenancy import TenantStore, with_tenant_field
 from app.core.bundle import Bundle, load_bundle
 from app.core.encoding import EncoderThread
-from app.core.errors import StoreError
+from app.core.errors import FeedbackLogError, StoreError
+from app.core.feedback.service import FeedbackService
+from app.core.feedback.tokens import FeedbackTokens
 from app.core.passages.ingest import IngestService
 from app.core.ports import (
     LanguageIdentifier,
@@ -39,6 +43,7 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.observed import ObservedEncoder, ObservedStore
 
 _WARM_UP_TEXT = "warm-up"
+_SECONDS_A_DAY = 86_400.0
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -51,12 +56,19 @@ class Tools:
         tokens: Counts what it reads.
         languages: Guesses the language of queries and passages.
         splitter: Cuts documents into passages.
+        feedback: Takes feedback; ``None`` where none can be kept.
     """
 
     encoder: EncoderThread
     tokens: TokenCounter
     languages: LanguageIdentifier
     splitter: TextSplitter
+    feedback: FeedbackService | None = None
+
+    def for_tenant(self, tenant: str) -> Tools:
+        """Return the same, with feedback of one tenant."""
+        desk = self.feedback
+        return replace(self, feedback=None if desk is None else desk.for_tenant(tenant))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,11 @@ class Runtime:
         return self.tools.encoder
 
     @property
+    def feedback(self) -> FeedbackService | None:
+        """Takes feedback; ``None`` where none can be kept."""
+        return self.tools.feedback
+
+    @property
     def collection(self) -> str:
         """Name of the collection that is served."""
         return self.settings.collection
@@ -103,7 +120,7 @@ class Runtime:
         found = self._of_tenants.get(tenant)
         if found is None:
             store = TenantStore(self.store, tenant)
-            found = _runtime(self.settings, self.bundle, self.tools, store)
+            found = _runtime(self.settings, self.bundle, self.tools.for_tenant(tenant), store)
             self._of_tenants[tenant] = found
         return found
 
@@ -117,7 +134,7 @@ async def open_runtime(
     Args:
         settings: What to build.
         bundle: The bundle that ``settings.bundle`` names, where it has been loaded already.
-        metrics: What encoder and store report to; ``None`` where nobody looks.
+        metrics: What a service reports to. A command gives ``None``, and takes no feedback.
 
     Raises:
         BundleError: The bundle cannot be used (see ``load_bundle``).
@@ -136,7 +153,10 @@ async def open_runtime(
         served = await shelf.served()
         collection = served or await shelf.collection_for(bundle.spec.fingerprint())
         store = shelf.store(collection)
-        async with assemble(settings, bundle, adapter, store, languages, metrics) as runtime:
+        async with (
+            _feedback(settings, wanted=metrics is not None) as feedback,
+            assemble(settings, bundle, adapter, store, languages, metrics, feedback) as runtime,
+        ):
             if served is None:
                 await shelf.serve(collection)
             yield runtime
@@ -152,6 +172,7 @@ async def assemble(  # noqa: PLR0913  each is one part
     store: PassageStore,
     languages: LanguageIdentifier,
     metrics: Metrics | None = None,
+    feedback: FeedbackService | None = None,
 ) -> AsyncIterator[Runtime]:
     """Join adapters to the core; opens and closes the store and the encoder's thread.
 
@@ -162,6 +183,7 @@ async def assemble(  # noqa: PLR0913  each is one part
         store: A store that is not open yet.
         languages: Guesses the language of queries and passages.
         metrics: What encoder and store report to; ``None`` where nobody looks.
+        feedback: Takes feedback; ``None`` where none can be kept.
 
     Raises:
         EncoderMismatchError: The collection was indexed with another encoder.
@@ -183,7 +205,8 @@ async def assemble(  # noqa: PLR0913  each is one part
             )
         )
         try:
-            tools = Tools(encoder, adapter, languages, SemanticSplitter(bundle.tokenizer_path))
+            splitter = SemanticSplitter(bundle.tokenizer_path)
+            tools = Tools(encoder, adapter, languages, splitter, feedback)
             yield _runtime(settings, bundle, tools, store)
         finally:
             await store.close()
@@ -223,6 +246,37 @@ def open_shelf(settings: Settings) -> Shelf:
             vectors_on_disk=settings.qdrant_vectors_on_disk,
         ),
     )
+
+
+@asynccontextmanager
+async def _feedback(settings: Settings, *, wanted: bool) -> AsyncIterator[FeedbackService | None]:
+    """Open the feedback log; where that fails, searches are answered all the same."""
+    if not wanted:
+        yield None
+        return
+    url = settings.feedback_log
+    try:
+        key = await asyncio.to_thread(feedback_key, settings.data_dir, settings.feedback_key)
+        log = feedback_log(
+            None if url is None else url.get_secret_value(),
+            data_dir=settings.data_dir,
+            collection=settings.collection,
+        )
+    except FeedbackLogError as error:
+        _log.error("no_feedback", reason=str(error))
+        yield None
+        return
+    try:
+        await log.open()
+    except FeedbackLogError as error:  # each call tries again
+        _log.error("feedback_log_unavailable", reason=str(error))
+    tokens = FeedbackTokens(
+        key, collection=settings.collection, lifetime=settings.feedback_days * _SECONDS_A_DAY
+    )
+    try:
+        yield FeedbackService(tokens, log)
+    finally:
+        await log.close()
 
 
 def _runtime(settings: Settings, bundle: Bundle, tools: Tools, store: PassageStore) -> Runtime:

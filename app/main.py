@@ -16,6 +16,7 @@ from app.api.collection_routes import router as collections
 from app.api.compatibility_routes import router as compatibility
 from app.api.description import install_description
 from app.api.errors import install_error_handlers
+from app.api.feedback_routes import router as feedback
 from app.api.middleware import UNMATCHED_ROUTE, Bounds, add_middleware
 from app.api.operations_routes import router as operations
 from app.api.page_routes import router as page
@@ -32,6 +33,8 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.traces import TELEMETRY
 
 RuntimeFactory = Callable[[Settings, Bundle, Metrics], AbstractAsyncContextManager[Runtime]]
+
+ROUTERS = (search, feedback, selections, passages, collections, compatibility, operations, page)
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -90,7 +93,7 @@ def create_app(
     app.state.api = state
     add_middleware(app, metrics=metrics, bounds=_bounds(settings, keys))
     install_error_handlers(app)
-    for router in (search, selections, passages, collections, compatibility, operations, page):
+    for router in ROUTERS:
         app.include_router(router)
     install_description(app)
     metrics.requests.routes_known(_routes(app))

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.passages.fields import check_fields
@@ -52,7 +53,9 @@ class Settings(BaseSettings):
     Build it with ``load_settings``, which also finds misspelt variables.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     bundle: Path = Field(
         default_factory=starter_bundle,
@@ -122,6 +125,23 @@ class Settings(BaseSettings):
         default=(),
         description="Origins whose web pages may call the service, separated by commas; none by "
         "default.",
+    )
+    feedback_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="Secret that feedback tokens are signed with, at least 32 characters. Without "
+        "it one is made in the data directory; processes that share an address need the same.",
+    )
+    feedback_log: SecretStr | None = Field(
+        default=None,
+        description="Where feedback is kept: `postgresql://...`, or by default a file of SQLite in "
+        "the data directory.",
+    )
+    feedback_days: float = Field(
+        default=30.0,
+        gt=0,
+        le=3650,
+        description="Days after a search for which feedback on it is taken.",
     )
     api_key: SecretStr | None = Field(
         default=None,
@@ -224,6 +244,14 @@ class Settings(BaseSettings):
             raise ValueError(f"ISOGLOT_QDRANT_REPLICAS keeps only {copies} copies of a shard")
         return value
 
+    @field_validator("feedback_log")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        known = ("postgresql://", "postgres://")
+        if value is not None and not value.get_secret_value().startswith(known):
+            raise ValueError("write postgresql://USER:PASSWORD@HOST/DATABASE")
+        return value
+
     @property
     def collection_dir(self) -> Path:
         """Where the collection lies."""
@@ -249,14 +277,17 @@ def load_settings(**overrides: str | int | Path | None) -> Settings:
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        problems += [
-            f"{_variable(str(e['loc'][0]))}: {e['msg']} (it is {e['input']!r})"
-            for e in error.errors()
-        ]
+        problems += [_problem(e) for e in error.errors()]
         raise InvalidSettingsError("\n".join(problems)) from error
     if problems:
         raise InvalidSettingsError("\n".join(problems))
     return settings
+
+
+def _problem(error: ErrorDetails) -> str:
+    field = str(error["loc"][0])
+    shown = "" if field in secret_settings() else f" (it is {error['input']!r})"
+    return f"{_variable(field)}: {error['msg']}{shown}"
 
 
 def secret_settings() -> list[str]:

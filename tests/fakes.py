@@ -24,10 +24,12 @@ from app.core.encoder_spec import EncoderSpec
 from app.core.errors import (
     CountMismatchError,
     EncoderMismatchError,
+    FeedbackLogError,
     StoreError,
     StoreUnavailableError,
     UnencodableTextError,
 )
+from app.core.feedback.entries import Entry, Kept
 from app.core.passages.fields import field_values, kind_of
 from app.core.passages.filters import matches
 from app.core.types import (
@@ -254,6 +256,40 @@ class InMemoryStore:
         ]
         hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
         return hits[: query.limit]
+
+
+class InMemoryFeedbackLog:
+    """A ``FeedbackLog`` in a list; entries outlive ``close``."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._is_open = True
+
+    async def open(self) -> None:
+        self._is_open = True
+
+    async def close(self) -> None:
+        self._is_open = False
+
+    async def append(self, entries: Sequence[Entry]) -> list[Kept]:
+        if not self._is_open:
+            raise FeedbackLogError("The feedback log is not open.")
+        return [self._add(entry) for entry in entries]
+
+    async def read(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, Entry]]:
+        return list(enumerate(self._entries, start=1))[after : after + limit]
+
+    def _add(self, entry: Entry) -> Kept:
+        for known in self._entries:
+            if _identity(known) == _identity(entry):
+                return Kept(is_new=False, relevant=known.relevant)
+        self._entries.append(entry)
+        return Kept(is_new=True, relevant=entry.relevant)
+
+
+def _identity(entry: Entry) -> tuple[object, ...]:
+    said = entry.statement
+    return said.tenant, said.query_id, said.passage_id, entry.source == "click"
 
 
 def _cosine(a: VectorArray, b: VectorArray) -> float:

@@ -32,6 +32,8 @@ POLICY: Mapping[tuple[str, str], access.Scope | Literal["public"]] = {
     ("POST", "/v1/search:batch"): "search",
     ("GET", "/v1/passages"): "search",
     ("GET", "/v1/passages/{passage_id}"): "search",
+    ("POST", "/v1/feedback"): "feedback",
+    ("POST", "/v1/feedback:batch"): "feedback",
     ("POST", "/v1/passages"): "ingest",
     ("DELETE", "/v1/passages/{passage_id}"): "ingest",
     ("POST", "/v1/passages:count"): "search",

@@ -98,6 +98,10 @@ class HitOut(ResponseModel):
         "at most 20; null unless included. The probability does not depend on them."
     )
     explanation: ExplanationOut | None = Field(description="Null unless asked for.")
+    feedback_token: str | None = Field(
+        description="Send it to `POST /v1/feedback` with whether the passage answers the query. "
+        "It is signed, and expires; null where no probability was stated."
+    )
 
 
 class Page(ResponseModel):

@@ -72,6 +72,18 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
     core.InvalidPassageError: Kind(
         422, "Invalid passage", "A passage cannot be stored; `errors` points to what is wrong."
     ),
+    core.FeedbackRejectedError: Kind(
+        422,
+        "Feedback not accepted",
+        "The token is not one that this service has signed, is too old, or belongs to another "
+        "tenant. Send `feedback_token` of a recent hit as it is.",
+    ),
+    core.FeedbackLogError: Kind(
+        503,
+        "Feedback log unavailable",
+        "Feedback cannot be kept for the moment, and nothing of the request was. Send it again "
+        "later.",
+    ),
     core.PassageNotFoundError: Kind(404, "Passage not found", "No passage with that id is stored."),
     core.CountMismatchError: Kind(
         409,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.api.feedback_examples import SIGNED
+
 SEARCH_REQUESTS: dict[str, Any] = {
     "question": {
         "summary": "A question",
@@ -72,6 +74,7 @@ SEARCH_RESPONSES: dict[str, Any] = {
                     "metadata": {},
                     "highlights": None,
                     "explanation": None,
+                    "feedback_token": SIGNED,
                 }
             ],
             "page": {

@@ -10,6 +10,7 @@ from app.api.access import access_of
 from app.api.errors import api_error
 from app.core.bundle import Bundle
 from app.core.errors import IsoglotError
+from app.core.feedback.service import FeedbackService
 from app.core.passages.ingest import IngestService
 from app.core.ports import PassageStore
 from app.core.search.embeddings import EmbeddingService
@@ -44,6 +45,11 @@ class Services(Protocol):
     @property
     def ingest(self) -> IngestService:
         """Adds, returns and removes passages."""
+        ...
+
+    @property
+    def feedback(self) -> FeedbackService | None:
+        """Takes feedback; ``None`` where none can be kept."""
         ...
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from app.api import answer_schemas as answers
 from app.api.convert import model
+from app.api.feedback_convert import token_of
 from app.api.readiness import Services
 from app.api.search_schemas import LanguageOptions, SearchBody
 from app.core.calibration.explanation import HeadExplanation
@@ -68,7 +69,7 @@ def to_response(
         outcome=result.outcome,
         answerable_probability=result.answerable_probability,
         expected_relevant=result.expected_relevant,
-        hits=[_hit(hit, body) for hit in result.hits],
+        hits=[_hit(hit, body, token_of(hit, result, services.feedback)) for hit in result.hits],
         page=answers.Page(
             limit=body.limit,
             offset=result.offset,
@@ -103,7 +104,7 @@ def _weights(language: LanguageOptions, accept_language: str | None) -> dict[str
     return accept_language_weights(accept_language)
 
 
-def _hit(hit: Hit, body: SearchBody) -> answers.HitOut:
+def _hit(hit: Hit, body: SearchBody, feedback_token: str | None) -> answers.HitOut:
     passage = hit.passage
     return answers.HitOut(
         id=passage.id,
@@ -119,6 +120,7 @@ def _hit(hit: Hit, body: SearchBody) -> answers.HitOut:
         metadata=dict(passage.metadata) if "metadata" in body.include else None,
         highlights=_highlights(body.query, passage.text) if "highlights" in body.include else None,
         explanation=None if body.explain == "none" else _explanation(hit),
+        feedback_token=feedback_token,
     )
 
 

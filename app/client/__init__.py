@@ -4,7 +4,7 @@ It needs httpx and pydantic, and nothing of the rest of this package.
 """
 
 from app.client.async_client import AsyncIsoglot, AsyncPassages
-from app.client.calls import LanguageOptions, Passage, Search, SearchOptions, Split
+from app.client.calls import Judgement, LanguageOptions, Passage, Search, SearchOptions, Split
 from app.client.errors import (
     AuthenticationError,
     ConflictError,
@@ -20,6 +20,7 @@ from app.client.errors import (
 )
 from app.client.results import (
     BatchItem,
+    FeedbackReceipt,
     Health,
     Hit,
     Line,
@@ -37,12 +38,14 @@ __all__ = [
     "BatchItem",
     "ConflictError",
     "ConnectionFailedError",
+    "FeedbackReceipt",
     "Health",
     "Hit",
     "IncompleteAnswerError",
     "InvalidRequestError",
     "Isoglot",
     "IsoglotClientError",
+    "Judgement",
     "LanguageOptions",
     "Line",
     "NotAllowedError",

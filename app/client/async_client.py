@@ -10,9 +10,26 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from app.client import calls
-from app.client.calls import DEFAULT_TIMEOUT, DEFAULT_URL, Call, Passage, Search, SearchOptions
+from app.client.calls import (
+    DEFAULT_TIMEOUT,
+    DEFAULT_URL,
+    Call,
+    Judgement,
+    Passage,
+    Search,
+    SearchOptions,
+    Source,
+)
 from app.client.errors import ConnectionFailedError, Failure, raise_failure
-from app.client.results import BatchItem, Health, Line, SearchResult, StoredPassage, UploadReport
+from app.client.results import (
+    BatchItem,
+    FeedbackReceipt,
+    Health,
+    Line,
+    SearchResult,
+    StoredPassage,
+    UploadReport,
+)
 from app.client.retries import Retries
 
 Result = TypeVar("Result")
@@ -70,6 +87,25 @@ class AsyncIsoglot:
     async def search_batch(self, searches: Iterable[str | Search]) -> tuple[BatchItem, ...]:
         """Answer several searches at once, each with a result or a problem; raises as above."""
         return await self.send(calls.search_batch(searches))
+
+    async def feedback(
+        self, token: str, *, relevant: bool | None = None, source: Source = "explicit"
+    ) -> FeedbackReceipt:
+        """Say whether a hit answers its query; sending it again changes nothing.
+
+        Args:
+            token: ``feedback_token`` of the hit.
+            relevant: The label; left out for a click.
+            source: ``explicit``: a user says so; ``judged``: an assessor does; ``click``.
+
+        Raises:
+            IsoglotClientError: See ``app.client.errors``.
+        """
+        return await self.send(calls.feedback(token, relevant=relevant, source=source))
+
+    async def feedback_batch(self, judgements: Iterable[Judgement]) -> tuple[FeedbackReceipt, ...]:
+        """Say of up to 1000 hits whether they are relevant; a bad token spoils no other."""
+        return await self.send(calls.feedback_batch(judgements))
 
     async def health(self) -> Health:
         """Return whether the service is ready; one that does not answer is not."""

@@ -17,6 +17,8 @@ from app.client.errors import IncompleteAnswerError, ServiceError
 from app.client.results import (
     Batch,
     BatchItem,
+    FeedbackBatch,
+    FeedbackReceipt,
     Health,
     Line,
     ReadyBody,
@@ -92,6 +94,17 @@ class Passage(TypedDict):
     split: NotRequired[Split | None]
 
 
+Source = Literal["explicit", "judged", "click"]
+
+
+class Judgement(TypedDict):
+    """What is said of a hit in a batch; see ``POST /v1/feedback``."""
+
+    token: str
+    relevant: NotRequired[bool | None]
+    source: NotRequired[Source]
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Result]):
     """One request.
@@ -143,6 +156,22 @@ def search_batch(searches: Iterable[str | Search]) -> Call[tuple[BatchItem, ...]
         "/v1/search:batch",
         lambda answer: _read(Batch, answer).results,
         _json({"searches": asked}),
+    )
+
+
+def feedback(token: str, *, relevant: bool | None, source: Source) -> Call[FeedbackReceipt]:
+    """Say whether a hit is relevant."""
+    body = _json({"token": token, "relevant": relevant, "source": source})
+    return Call("POST", "/v1/feedback", lambda answer: _read(FeedbackReceipt, answer), body)
+
+
+def feedback_batch(judgements: Iterable[Judgement]) -> Call[tuple[FeedbackReceipt, ...]]:
+    """Say of several hits whether they are relevant."""
+    return Call(
+        "POST",
+        "/v1/feedback:batch",
+        lambda answer: _read(FeedbackBatch, answer).results,
+        _json({"feedback": list(judgements)}),
     )
 
 

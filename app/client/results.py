@@ -42,6 +42,8 @@ class Hit(_Result):
         metadata: As it was stored, unless left out of ``include``.
         highlights: Where words of the query stand in the text, if ``include`` asks for it.
         explanation: Where rank and probability come from, if ``explain`` asks for it.
+        feedback_token: What ``feedback`` needs to say whether this answers; ``None`` without a
+            probability.
     """
 
     id: str
@@ -57,6 +59,7 @@ class Hit(_Result):
     metadata: Mapping[str, Any] | None = None
     highlights: tuple[Highlight, ...] | None = None
     explanation: Mapping[str, Any] | None = None
+    feedback_token: str | None = None
 
 
 class Page(_Result):
@@ -177,6 +180,30 @@ class StoredPassage(_Result):
     metadata: Mapping[str, Any] = Field(default_factory=dict)
     document_id: str | None = None
     span: tuple[int, int] | None = None
+
+
+class FeedbackReceipt(_Result):
+    """What became of feedback on one hit.
+
+    Attributes:
+        status: ``accepted``, ``duplicate`` or, in batches, ``rejected``.
+        reason: Why it was rejected: ``forged``, ``expired`` or ``unknown``.
+        query_id: Of the answer.
+        id: Of the passage.
+        relevant: The label that counts: the first one.
+    """
+
+    status: str
+    reason: str | None = None
+    query_id: str | None = None
+    id: str | None = None
+    relevant: bool | None = None
+
+
+class FeedbackBatch(_Result):
+    """What became of feedback on several hits, in their order."""
+
+    results: tuple[FeedbackReceipt, ...]
 
 
 class LineError(_Result):

@@ -8,7 +8,8 @@ The tree::
     │   ├── UnencodableTextError     a text of which the encoder knows no token
     │   ├── MalformedFilterError     a filter that means nothing
     │   ├── InvalidCursorError       a cursor that belongs to no answer, or to another one
-    │   └── InvalidPassageError      one passage of an upsert
+    │   ├── InvalidPassageError      one passage of an upsert
+    │   └── FeedbackRejectedError    the token of feedback is not accepted
     ├── CursorExpiredError           an answer is not kept any more
     ├── DeadlineExceededError        the time that a caller gave was not enough
     ├── PassageNotFoundError         no passage with that id
@@ -24,6 +25,7 @@ The tree::
     │   ├── MissingScopeError        its key does not allow this
     │   └── RateLimitedError         its key allows no more for the moment
     ├── KeyFileError                 a key file cannot be used
+    ├── FeedbackLogError             the feedback log, or its key, cannot be read or written
     ├── EncodingError                the encoder failed
     └── StoreError                   the passage store failed
         ├── StoreLockedError         another process has the directory open
@@ -35,7 +37,7 @@ Errors carry data, never an HTTP status: the status is a table in ``app/api/erro
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class IsoglotError(Exception):
@@ -90,6 +92,28 @@ class InvalidPassageError(InvalidInputError):
     """One passage cannot be stored; nothing of it was written."""
 
     code: ClassVar[str] = "invalid_passage"
+
+
+class FeedbackRejectedError(InvalidInputError):
+    """The token of feedback is not accepted; nothing was kept.
+
+    Args:
+        reason: ``forged``, ``expired`` or ``unknown``.
+    """
+
+    code: ClassVar[str] = "feedback_rejected"
+
+    def __init__(self, reason: Literal["forged", "expired", "unknown"]) -> None:
+        details = {
+            "forged": "This service has not signed it, or it was changed on its way. Send "
+            "`feedback_token` of a hit as it is.",
+            "expired": "It is too old. Search again, and judge what is found now.",
+            "unknown": "Its hit was shown to another tenant. Send it with a key of that tenant.",
+        }
+        super().__init__(
+            f"The token is not accepted ({reason}). {details[reason]}", pointer="/token"
+        )
+        self.reason = reason
 
 
 class CursorExpiredError(IsoglotError):
@@ -238,6 +262,12 @@ class KeyFileError(IsoglotError):
     """A key file cannot be read, or what it says cannot be used."""
 
     code: ClassVar[str] = "key_file_error"
+
+
+class FeedbackLogError(IsoglotError):
+    """The feedback log, or the key that its tokens are signed with, cannot be read or written."""
+
+    code: ClassVar[str] = "feedback_log_error"
 
 
 class EncodingError(IsoglotError):

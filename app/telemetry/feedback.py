@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter
 
-from app.core.languages.codes import primary_language
+from app.core.languages.codes import Relation, primary_language
 from app.telemetry import catalogue
 from app.telemetry.catalogue import Spec
 from app.telemetry.instruments import Instruments
@@ -24,7 +24,6 @@ from app.telemetry.labels import (
     REJECTIONS,
     RELATIONS,
     LabelSource,
-    Relation,
     bin_of,
     position_of,
 )

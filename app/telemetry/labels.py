@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from app.core.languages.codes import primary_language
-from app.core.types import UNDETERMINED
+from app.core.languages.codes import Relation, primary_language
 
-Relation = Literal["same", "cross"]
 Position = Literal["1", "2-5", "6+"]
 Lane = Literal["query", "passage"]
 LabelSource = Literal["explicit", "judged"]
@@ -50,21 +48,6 @@ def language_labels(languages: Sequence[str]) -> tuple[str, ...]:
     """Return the values of ``query_lang``: primary languages in their order, then ``other``."""
     primary = dict.fromkeys(map(primary_language, languages))
     return (*list(primary)[:MAX_LANGUAGES], OTHER)
-
-
-def relation_of(query_language: str, passage_language: str) -> Relation:
-    """Return ``same`` where the most likely languages agree; ``cross`` where they do not.
-
-    A language that is not known agrees with none. This is coarser than ``probability_source``:
-    nearly every identified language is a little uncertain, and a third value would hold most hits.
-
-    Args:
-        query_language: BCP-47 tag, ``und`` where it is not known.
-        passage_language: The same of the passage.
-    """
-    language = primary_language(query_language)
-    agree = language == primary_language(passage_language) and language != UNDETERMINED
-    return "same" if agree else "cross"
 
 
 def position_of(rank: int) -> Position:

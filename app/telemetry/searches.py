@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram, Summary
 
-from app.core.languages.codes import primary_language
+from app.core.languages.codes import Relation, primary_language, relation_of
 from app.telemetry import catalogue
 from app.telemetry.instruments import Instruments
 from app.telemetry.labels import (
@@ -16,9 +16,7 @@ from app.telemetry.labels import (
     POSITIONS,
     RELATIONS,
     STAGES,
-    Relation,
     position_of,
-    relation_of,
 )
 
 

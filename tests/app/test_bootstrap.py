@@ -3,6 +3,8 @@ import sys
 import pytest
 from pydantic import SecretStr
 
+from app.adapters.feedback_key import KEY_FILE
+from app.adapters.feedback_sql import LOG_FILE
 from app.bootstrap import open_runtime, open_shelf
 from app.core.bundle import load_bundle
 from app.core.errors import (
@@ -12,9 +14,12 @@ from app.core.errors import (
     StoreLockedError,
     StoreUnavailableError,
 )
+from app.core.feedback.entries import Judgement
 from app.core.search.types import SearchRequest
 from app.core.types import Passage
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
+from tests.app.core.feedback.statements import statement
 from tests.bundles import tiny_spec, write_tiny_bundle
 from tests.fake_qdrant import fake_qdrant, served
 
@@ -47,6 +52,37 @@ async def test_a_bundle_that_is_loaded_already_is_not_loaded_again(settings):
 
     async with open_runtime(settings, bundle) as runtime:
         assert runtime.bundle is bundle
+
+
+async def test_a_service_takes_feedback_and_a_command_leaves_nothing_behind(settings, tmp_path):
+    async with open_runtime(settings) as runtime:
+        assert runtime.feedback is None
+    assert not (settings.data_dir / KEY_FILE).exists()
+
+    async with open_runtime(settings, metrics=Metrics()) as runtime:
+        assert runtime.feedback is not None
+        token = runtime.feedback.token(statement(issued=runtime.feedback.now()))
+    async with open_runtime(settings, metrics=Metrics()) as runtime:
+        assert runtime.feedback is not None
+        [receipt] = await runtime.feedback.take([Judgement(token, "explicit", True)])
+        assert receipt.status == "accepted"
+        theirs = runtime.for_tenant("acme").feedback
+        assert theirs is not None
+        assert theirs.tenant == "acme"
+    assert (settings.data_dir / LOG_FILE).exists()
+
+
+async def test_where_no_feedback_can_be_kept_searches_are_answered(settings):
+    settings.data_dir.mkdir(exist_ok=True)
+    (settings.data_dir / KEY_FILE).write_text("no key")
+
+    async with open_runtime(settings, metrics=Metrics()) as runtime:
+        assert runtime.feedback is None
+
+    (settings.data_dir / KEY_FILE).unlink()
+    (settings.data_dir / LOG_FILE).write_text("no database " * 100)
+    async with open_runtime(settings, metrics=Metrics()) as runtime:
+        assert runtime.feedback is not None
 
 
 async def test_a_closed_runtime_has_let_go_of_its_store(settings):

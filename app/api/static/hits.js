@@ -1,6 +1,7 @@
 // The list of hits, and the panel that explains each.
 
 import { bar, element, swing, table } from "./dom.js";
+import { feedbackOf } from "./feedback.js";
 import { band, counted, direction, featureName, languageName, percent, signed } from "./words.js";
 
 const HEADS = {
@@ -13,6 +14,7 @@ export function hitItem(hit, candidates) {
   const item = element("li", "hit", headOf(hit), textOf(hit), numbersOf(hit));
   item.tabIndex = -1;
   if (hit.probability !== null && hit.probability < 0.1) item.classList.add("faded");
+  if (hit.feedback_token) item.append(feedbackOf(hit));
   if (hit.explanation) item.append(explanationOf(hit, candidates));
   return item;
 }

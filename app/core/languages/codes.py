@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Literal
 
 from app.core.errors import InvalidInputError
 from app.core.types import UNDETERMINED, LanguageGuess
+
+Relation = Literal["same", "cross"]
 
 _TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*\Z")
 
@@ -35,6 +38,21 @@ def normalize_language(tag: str, *, pointer: str = "/language") -> str:
 def primary_language(tag: str) -> str:
     """Return the primary subtag: languages agree when these agree (``pt-BR`` and ``pt``)."""
     return tag.split("-", 1)[0].lower()
+
+
+def relation_of(query_language: str, passage_language: str) -> Relation:
+    """Return ``same`` where the most likely languages agree; ``cross`` where they do not.
+
+    A language that is not known agrees with none. This is coarser than ``probability_source``:
+    nearly every identified language is a little uncertain, and a third value would hold most hits.
+
+    Args:
+        query_language: BCP-47 tag, ``und`` where it is not known.
+        passage_language: The same of the passage.
+    """
+    language = primary_language(query_language)
+    agree = language == primary_language(passage_language) and language != UNDETERMINED
+    return "same" if agree else "cross"
 
 
 def declared_language(tag: str, *, pointer: str) -> LanguageGuess:

@@ -9,12 +9,22 @@ import pytest
 from fastapi import FastAPI
 
 from app.bootstrap import assemble
+from app.core.feedback.service import FeedbackService
+from app.core.feedback.tokens import FeedbackTokens
 from app.main import create_app
 from app.settings import Settings
 from tests.bundles import write_tiny_bundle
-from tests.fakes import FAKE_ENCODER_SPEC, FakeEncoder, FakeLanguageIdentifier, InMemoryStore
+from tests.fakes import (
+    FAKE_ENCODER_SPEC,
+    FakeEncoder,
+    FakeLanguageIdentifier,
+    InMemoryFeedbackLog,
+    InMemoryStore,
+)
 
 Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+FEEDBACK_TOKENS = FeedbackTokens(b"k" * 32, collection="passages", lifetime=3600)
 
 PASSAGES: list[dict[str, Any]] = [
     {
@@ -58,7 +68,8 @@ def make_app(bundle_dir: Path, store: InMemoryStore) -> Callable[..., FastAPI]:
     @asynccontextmanager
     async def runtime(settings, bundle, metrics):
         encoder, languages = FakeEncoder(), FakeLanguageIdentifier()
-        async with assemble(settings, bundle, encoder, store, languages, metrics) as opened:
+        desk = FeedbackService(FEEDBACK_TOKENS, InMemoryFeedbackLog())
+        async with assemble(settings, bundle, encoder, store, languages, metrics, desk) as opened:
             yield opened
 
     def make(runtime_factory=runtime, **settings: object) -> FastAPI:

@@ -17,7 +17,8 @@ WRONG_KEY = "iso_0123456789ab_" + "x" * 43
 @pytest.mark.parametrize("log_format", ["json", "console"])
 async def test_requests_leave_no_secret_in_the_log(serve, key_file, store, capsys, log_format):
     key = add_key(key_file, "search", "ingest", "metrics")
-    secrets = {name: f"SECRET-OF-{name}" for name in secret_settings()}
+    # Long enough for a key, and an address of a database.
+    secrets = {name: f"postgresql://SECRET-OF-{name}/{'x' * 16}" for name in secret_settings()}
     async with serve(
         key_file=key_file, log_level="debug", log_format=log_format, **secrets
     ) as client:

@@ -15,6 +15,7 @@ from app.core.types import VectorArray
 from app.main import RuntimeFactory
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
+from tests.app.api.answers import hits_of
 from tests.app.api.problems import pointers, problem_of
 from tests.app.telemetry.samples import Samples
 from tests.fakes import FakeEncoder, FakeLanguageIdentifier, InMemoryStore
@@ -111,7 +112,7 @@ async def test_the_accept_language_header_gives_the_weights_where_the_body_has_n
     by_body = await search(full, limit=30, headers=header, language=stated)
     assert by_body["hits"][0]["language"]["code"] == "en"
     ignored = await search(full, limit=30, headers=header)
-    assert ignored["hits"] == (await search(full, limit=30))["hits"]
+    assert hits_of(ignored) == hits_of(await search(full, limit=30))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ async def test_balance_answers_with_every_language(full):
     found = await search(full, limit=30, language={"mode": "balance"})
     assert {hit["language"]["code"] for hit in found["hits"]} == {"de", "en", "pt-BR"}
     plain = await search(full, limit=30)
-    assert found["hits"] == plain["hits"]
+    assert hits_of(found) == hits_of(plain)
 
 
 async def test_a_target_precision_is_the_mean_probability_that_is_kept(full):
@@ -157,7 +158,7 @@ async def test_pages_by_cursor_are_the_pages_by_offset(full):
         cursor = by_cursor[-1]["page"]["next_cursor"]
         if cursor is None:
             break
-    assert [page["hits"] for page in by_cursor] == [page["hits"] for page in by_offset]
+    assert [hits_of(page) for page in by_cursor] == [hits_of(page) for page in by_offset]
     assert [page["page"]["offset"] for page in by_cursor] == [0, 8, 16, 24]
     assert len({page["query_id"] for page in by_cursor}) == 1
     assert by_offset[-1]["page"]["returned"] == 6

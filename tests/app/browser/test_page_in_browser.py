@@ -230,6 +230,41 @@ def test_the_page_is_dark_where_the_system_is(demo, look_at):
     assert brightness(dark) < 150 < 600 < brightness(light)
 
 
+def test_a_hit_is_judged_with_the_keyboard_and_the_first_label_stays(demo, look_at):
+    page = look_at(demo)
+    ask(page, LATIN)
+    first = page.locator(".hit").first
+    first.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Relevant"
+    page.keyboard.press("Tab")
+    with page.expect_response("**/v1/feedback") as sent:
+        page.keyboard.press("Enter")
+    assert sent.value.json()["status"] == "accepted"
+
+    pressed = first.locator("[aria-pressed=true]")
+    pressed.wait_for()
+    assert pressed.text_content() == "Not relevant"
+    assert first.locator(".said").text_content() == "Thank you."
+    assert page.evaluate("document.activeElement.textContent") == "Not relevant"
+    page.keyboard.press("Enter")  # nothing is sent any more
+    page.click("#next")
+    page.wait_for_selector("#previous:not([disabled])")
+    page.click("#previous")
+    assert pressed.text_content() == "Not relevant"
+
+
+def test_feedback_that_is_not_taken_says_why(demo, look_at):
+    page = look_at(demo, expected="status of 403")
+    problem = {"title": "Not allowed", "status": 403, "detail": "This needs another scope."}
+    page.route("**/v1/feedback", lambda route: route.fulfill(status=403, json=problem))
+    ask(page, LATIN)
+    page.locator(".feedback button").first.click()
+
+    page.get_by_text("This needs another scope.").wait_for()
+    assert page.locator(".hit").first.locator("[aria-disabled]").count() == 0
+
+
 def test_a_key_is_asked_for_kept_in_the_tab_and_sent(guarded, look_at):
     url, key = guarded
     page = look_at(url, expected="status of 401")

@@ -87,6 +87,26 @@ def test_a_batch_answers_each_search_on_its_own(service):
     assert [hit.id for hit in third.response.hits] == ["wheel"]
 
 
+def test_feedback_is_sent_with_the_token_of_a_hit(service):
+    service.passages.upsert([TIDE, WHEEL])
+    first, second = service.search("the tide", limit=2).hits
+
+    assert service.feedback(first.feedback_token, relevant=True).status == "accepted"
+    assert service.feedback(first.feedback_token, relevant=False).relevant is True
+    with pytest.raises(InvalidRequestError) as refused:
+        service.feedback("made up", relevant=True)
+    assert refused.value.code == "feedback_rejected"
+    batch = service.feedback_batch(
+        [
+            {"token": second.feedback_token, "relevant": False, "source": "judged"},
+            {"token": second.feedback_token, "source": "click"},
+            {"token": "made up", "relevant": True},
+        ]
+    )
+    assert [receipt.status for receipt in batch] == ["accepted", "accepted", "rejected"]
+    assert (batch[0].id, batch[2].reason) == (second.id, "forged")
+
+
 def test_pages_follow_each_other_by_cursor(service):
     service.passages.upsert({**TIDE, "id": str(n), "text": f"tide {n}"} for n in range(7))
     seen: list[str] = []

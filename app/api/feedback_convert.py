@@ -1,0 +1,86 @@
+"""Feedback on the wire to what the core takes, and back; and what the metrics are told of it."""
+
+from __future__ import annotations
+
+from app.api.feedback_schemas import FeedbackIn, FeedbackOut
+from app.core.calibration.calibrator import relation_posterior
+from app.core.feedback.entries import Judgement, Statement
+from app.core.feedback.service import FeedbackService, Receipt
+from app.core.languages.codes import primary_language, relation_of
+from app.core.search.types import Hit, SearchResult
+from app.telemetry.feedback import LabelledHit
+from app.telemetry.metrics import Metrics
+
+
+def token_of(hit: Hit, result: SearchResult, feedback: FeedbackService | None) -> str | None:
+    """Return what a caller sends back with feedback; ``None`` where nothing was stated."""
+    background = result.facts.background
+    if feedback is None or result.calibrator is None:
+        return None
+    if hit.probability is None or background is None or hit.standing is None:
+        return None
+    language = primary_language(hit.passage.language)
+    same, cross = relation_posterior(language, result.facts.query_posterior)
+    statement = Statement(
+        query_id=result.query_id,
+        passage_id=hit.passage.id,
+        rank=hit.rank,
+        probability=hit.probability,
+        calibrator=result.calibrator,
+        query_language=result.query_language.code,
+        passage_language=hit.passage.language,
+        issued=feedback.now(),
+        score=hit.score,
+        background=background,
+        corpus_size=result.facts.corpus_size,
+        language_rank=hit.standing.rank,
+        language_lead=hit.standing.lead,
+        language_lag=hit.standing.lag,
+        language_size=hit.standing.size,
+        same=same,
+        cross=cross,
+        tenant=feedback.tenant,
+    )
+    return feedback.token(statement)
+
+
+def to_judgement(sent: FeedbackIn) -> Judgement:
+    """Return what was sent, as the core takes it."""
+    return Judgement(sent.token, sent.source, sent.relevant)
+
+
+def from_receipt(receipt: Receipt) -> FeedbackOut:
+    """Return what became of it, as it is sent."""
+    said = receipt.statement
+    return FeedbackOut(
+        status=receipt.status,
+        reason=receipt.reason,
+        query_id=None if said is None else said.query_id,
+        id=None if said is None else said.passage_id,
+        relevant=receipt.relevant,
+    )
+
+
+def count_feedback(metrics: Metrics, sent: FeedbackIn, receipt: Receipt) -> None:
+    """Count one item of feedback; only what is new enters a sum."""
+    said = receipt.statement
+    if said is None:
+        metrics.feedback.rejected(receipt.reason or "forged")
+        return
+    if receipt.status == "duplicate":
+        metrics.feedback.rejected("duplicate")
+        return
+    metrics.feedback.accepted(source=sent.source, delay_seconds=receipt.delay)
+    if sent.source == "click" or sent.relevant is None:
+        metrics.feedback.clicked(rank=said.rank)
+        return
+    metrics.feedback.labelled(
+        LabelledHit(
+            calibrator=said.calibrator,
+            probability=said.probability,
+            relevant=sent.relevant,
+            relation=relation_of(said.query_language, said.passage_language),
+            query_language=said.query_language,
+            source=sent.source,
+        )
+    )
