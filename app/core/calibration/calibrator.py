@@ -138,8 +138,9 @@ class CalibratedList:
 
 
 def sigmoid(logit: FloatArray) -> FloatArray:
-    """Return 1 / (1 + exp(-logit)) without overflow."""
-    result: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * logit))
+    """Return 1 / (1 + exp(-logit)) without overflow, exact to the last digits near 0 too."""
+    small = np.exp(-np.abs(logit))
+    result: FloatArray = np.where(logit >= 0.0, 1.0, small) / (1.0 + small)
     return result
 
 

@@ -46,7 +46,7 @@ def test_every_probability_is_finite_and_between_zero_and_one(scores, posterior,
 
 @given(
     cosines,
-    st.floats(1e-6, 0.5),
+    st.floats(1e-4, 0.5),
     st.floats(-0.2, 0.9),
     st.integers(1, 10_000_000),
     st.sampled_from([0.0, 0.3, 1.0]),
