@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.calibration.calibrator import HitFeatures, background_score, language_standings
+from app.core.calibration.calibrator import HitFeatures, background_score
 from app.core.calibration.document import RankRange
+from app.core.calibration.standing import language_standings
 from app.core.types import BoolArray, FloatArray, VectorArray
 from training.retrieval_set import RetrievalSet, RowArray
 from training.search import Neighbours, nearest

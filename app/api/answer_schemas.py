@@ -39,6 +39,10 @@ class HeadOut(ResponseModel):
     head: Literal["same", "cross", "pooled"] = Field(
         description="For query and passage in the same language, in different ones, or not known."
     )
+    query_language: str | None = Field(
+        description="The language of the query that it speaks for; null where it is none in "
+        "particular."
+    )
     share: Probability = Field(description="How much of the probability is taken from it.")
     terms: list[TermOut]
     intercept: float = Field(description="The constant of its logit.")
@@ -70,6 +74,12 @@ class HitOut(ResponseModel):
         "on labelled data; null where the bundle has none. No option of the request changes it, "
         "except that filters change how many passages are eligible.",
         examples=[0.91],
+    )
+    probability_interval: tuple[Probability, Probability] | None = Field(
+        description="How well `probability` is known: wide where few labels say what it rests on, "
+        "as for languages without any. It covers the fit of the calibrator, not whether this one "
+        "passage answers. Null where the calibrator says nothing of it.",
+        examples=[[0.86, 0.94]],
     )
     probability_source: str = Field(
         description="Which part of the calibrator spoke: `relation:same`, `relation:cross` (both "
@@ -204,17 +214,40 @@ class WarningOut(ResponseModel):
     detail: str
 
 
+class AnswerThreshold(ResponseModel):
+    """The threshold that decides between `ok` and `no_confident_match`, with its promise."""
+
+    value: Probability = Field(description="What `answerable_probability` has to reach.")
+    kind: Literal["crc", "ltt"] = Field(
+        description="How it was chosen: conformal risk control, or Learn-then-Test."
+    )
+    target: Probability = Field(
+        description="Bound on the share of answered queries whose first hit is wrong."
+    )
+    confidence: Probability | None = Field(
+        description="Of the bound; null for `crc`, which bounds the expected share."
+    )
+    n: int = Field(description="Queries that it was chosen on.")
+    scope: str = Field(description="Which ones; the promise is void for others.")
+    guarantee: str = Field(description="The promise in one sentence.")
+
+
 class SearchResponse(ResponseModel):
     """The answer to a search."""
 
     query_id: str = Field(description="Names this answer; all pages of one cursor have the same.")
     outcome: Literal["ok", "no_confident_match", "degraded"] = Field(
-        description="`no_confident_match` where nothing fits, which is no error. `degraded` where "
-        "`timeout_ms` was not enough; a warning says what is missing."
+        description="`no_confident_match` where nothing fits, which is no error: there is no hit, "
+        "or `answerable_probability` does not reach `answer_threshold`; the hits are still there "
+        "to be looked at. `degraded` where `timeout_ms` was not enough; a warning says what is "
+        "missing."
     )
     answerable_probability: Probability | None = Field(
         description="How likely it is that the best-scoring passage answers the query; where it "
         "is low, nothing here does. Null without a calibrator."
+    )
+    answer_threshold: AnswerThreshold | None = Field(
+        description="Null where the calibrator has none."
     )
     expected_relevant: float | None = Field(
         description="How many of the returned hits are expected to be relevant: the sum of their "

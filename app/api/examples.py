@@ -50,6 +50,17 @@ _MODEL = {
     "collection": "passages",
 }
 
+_THRESHOLD = {
+    "value": 0.62,
+    "kind": "ltt",
+    "target": 0.1,
+    "confidence": 0.95,
+    "n": 800,
+    "scope": "held-out queries of the development sets, 250 to 37,931 passages",
+    "guarantee": "Of the queries that are answered, at most 10 % have a first hit that is not "
+    "relevant, with 95 % confidence.",
+}
+
 SEARCH_RESPONSES: dict[str, Any] = {
     "question": {
         "summary": "A hit in another language",
@@ -57,12 +68,14 @@ SEARCH_RESPONSES: dict[str, Any] = {
             "query_id": "b7a1c2d3e4f5061728394a5b6c7d8e9f",
             "outcome": "ok",
             "answerable_probability": 0.93,
+            "answer_threshold": _THRESHOLD,
             "expected_relevant": 0.91,
             "hits": [
                 {
                     "id": "bicycle-puncture.es",
                     "rank": 1,
                     "probability": 0.91,
+                    "probability_interval": [0.86, 0.94],
                     "probability_source": "relation:cross",
                     "extrapolated": False,
                     "score": 0.8342,
@@ -117,6 +130,7 @@ SEARCH_RESPONSES: dict[str, Any] = {
             "query_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
             "outcome": "no_confident_match",
             "answerable_probability": 0.03,
+            "answer_threshold": _THRESHOLD,
             "expected_relevant": 0.0,
             "hits": [],
             "page": {

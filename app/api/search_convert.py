@@ -10,6 +10,7 @@ from app.api.feedback_convert import token_of
 from app.api.readiness import Services
 from app.api.search_schemas import LanguageOptions, SearchBody
 from app.core.calibration.explanation import HeadExplanation
+from app.core.calibration.parts import Threshold
 from app.core.languages.bias import LanguageDiagnostics
 from app.core.languages.codes import normalize_language
 from app.core.languages.modes import accept_language_weights, check_weights
@@ -68,6 +69,7 @@ def to_response(
         query_id=result.query_id,
         outcome=result.outcome,
         answerable_probability=result.answerable_probability,
+        answer_threshold=_answer_threshold(result.answer_threshold),
         expected_relevant=result.expected_relevant,
         hits=[_hit(hit, body, token_of(hit, result, services.feedback)) for hit in result.hits],
         page=answers.Page(
@@ -110,6 +112,7 @@ def _hit(hit: Hit, body: SearchBody, feedback_token: str | None) -> answers.HitO
         id=passage.id,
         rank=hit.rank,
         probability=hit.probability,
+        probability_interval=hit.interval,
         probability_source=hit.probability_source,
         extrapolated=hit.extrapolated,
         score=hit.score,
@@ -122,6 +125,10 @@ def _hit(hit: Hit, body: SearchBody, feedback_token: str | None) -> answers.HitO
         explanation=None if body.explain == "none" else _explanation(hit),
         feedback_token=feedback_token,
     )
+
+
+def _answer_threshold(threshold: Threshold | None) -> answers.AnswerThreshold | None:
+    return None if threshold is None else answers.AnswerThreshold(**threshold.model_dump())
 
 
 def _highlights(query: str, text: str) -> list[answers.HighlightOut]:
@@ -142,6 +149,7 @@ def _explanation(hit: Hit) -> answers.ExplanationOut:
 def _head(head: HeadExplanation) -> answers.HeadOut:
     return answers.HeadOut(
         head=head.head,
+        query_language=head.query_language or None,
         share=min(1.0, head.share),
         terms=[
             answers.TermOut(

@@ -32,6 +32,7 @@ class Hit(_Result):
         id: Id that the passage was stored under.
         rank: Position in the whole answer, from 1.
         probability: P(relevant), fitted on labels; ``None`` without a calibrator.
+        probability_interval: How well that is known; ``None`` where the calibrator does not say.
         probability_source: Which part of the calibrator spoke.
         extrapolated: Whether the probability lies outside what the calibrator has seen.
         score: Cosine of the encoder's vectors; comparable only within one encoder.
@@ -60,6 +61,7 @@ class Hit(_Result):
     highlights: tuple[Highlight, ...] | None = None
     explanation: Mapping[str, Any] | None = None
     feedback_token: str | None = None
+    probability_interval: tuple[float, float] | None = None
 
 
 class Page(_Result):
@@ -118,6 +120,28 @@ class SearchWarning(_Result):
     detail: str
 
 
+class AnswerThreshold(_Result):
+    """What ``answerable_probability`` has to reach to count as an answer, and what that promises.
+
+    Attributes:
+        value: The probability.
+        kind: ``crc`` or ``ltt``.
+        target: Bound on the share of answered queries whose first hit is wrong.
+        confidence: Of the bound; ``None`` for ``crc``.
+        n: Queries that it was chosen on.
+        scope: Which ones.
+        guarantee: The promise in one sentence.
+    """
+
+    value: float
+    kind: str
+    target: float
+    confidence: float | None
+    n: int
+    scope: str
+    guarantee: str
+
+
 class SearchResult(_Result):
     """The answer to a search.
 
@@ -125,6 +149,7 @@ class SearchResult(_Result):
         query_id: Names this answer.
         outcome: ``ok``, ``no_confident_match`` or ``degraded``.
         answerable_probability: P(the best-scoring passage answers the query).
+        answer_threshold: What that has to reach; ``None`` where the calibrator has none.
         expected_relevant: Sum of the probabilities of the hits.
         hits: Best first.
         page: Which part of the result this is.
@@ -138,6 +163,7 @@ class SearchResult(_Result):
     query_id: str
     outcome: str
     answerable_probability: float | None
+    answer_threshold: AnswerThreshold | None = None
     expected_relevant: float | None
     hits: tuple[Hit, ...]
     page: Page

@@ -67,6 +67,15 @@ function showVerdict(answer) {
   const dropped = answer.page.dropped_below_min_probability;
   if (dropped) parts.push(`${dropped} below the chosen probability left out`);
   box.append(element("p", "", `${parts.join("; ")}.`));
+  if (answer.answer_threshold) box.append(promise(answer));
+}
+
+function promise({ answerable_probability: stated, answer_threshold: threshold }) {
+  const reached = stated >= threshold.value ? "reached" : "not reached";
+  const line = element("p", "promise", `Answer threshold ${percent(threshold.value)} ${reached}. `);
+  line.append(threshold.guarantee);
+  line.title = `Chosen on ${threshold.n} queries: ${threshold.scope}`;
+  return line;
 }
 
 function showPaging(answer, hasPrevious) {

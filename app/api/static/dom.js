@@ -22,6 +22,18 @@ export function bar(share, className = "") {
   return track;
 }
 
+/** The same with an interval drawn over its end; both only repeat numbers beside them. */
+export function intervalBar(share, interval, className = "") {
+  const track = bar(share, className);
+  if (!interval) return track;
+  const [low, high] = interval;
+  const range = element("i", "interval");
+  range.style.left = `${low * 100}%`;
+  range.style.width = `${(high - low) * 100}%`;
+  track.append(range);
+  return track;
+}
+
 /** A bar that grows from the middle: to the end above zero, to the beginning below; -1 to 1. */
 export function swing(share, className = "") {
   const track = element("span", `bar swing ${className}`);

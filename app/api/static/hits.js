@@ -1,6 +1,6 @@
 // The list of hits, and the panel that explains each.
 
-import { bar, element, swing, table } from "./dom.js";
+import { element, intervalBar, swing, table } from "./dom.js";
 import { feedbackOf } from "./feedback.js";
 import { band, counted, direction, featureName, languageName, percent, signed } from "./words.js";
 
@@ -27,7 +27,7 @@ function headOf(hit) {
     const { word, colour } = band(hit.probability);
     head.append(
       element("span", `probability ${colour}`, percent(hit.probability)),
-      bar(hit.probability, colour),
+      intervalBar(hit.probability, hit.probability_interval, colour),
       element("span", `band ${colour}`, word),
     );
   }
@@ -49,6 +49,11 @@ function numbersOf(hit) {
   const small = element("p", "small");
   for (const part of [`score ${hit.score.toFixed(3)}`, source, hit.id]) {
     small.append(element("span", "", part));
+  }
+  const interval = hit.probability_interval;
+  if (interval) {
+    const [low, high] = interval.map(percent);
+    small.append(element("span", "", low === high ? `known as ${low}` : `between ${low} and ${high}`));
   }
   const metadata = Object.entries(hit.metadata ?? {});
   for (const [name, value] of metadata) {

@@ -76,6 +76,9 @@ export function verdict(answer) {
     const text = "Found by similarity alone: no calibrator says how likely it is.";
     return { doubtful: true, text };
   }
+  if (answer.outcome === "no_confident_match" && answer.hits.length) {
+    return { doubtful: true, text: "Nothing here answers this with confidence." };
+  }
   if (shown(answerable) < 0.4) return { doubtful: true, text: "Probably nothing here answers this." };
   if (shown(answerable) < 0.7) return { doubtful: false, text: "Something here may answer this." };
   return { doubtful: false, text: "Something here probably answers this." };

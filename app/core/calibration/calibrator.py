@@ -17,36 +17,23 @@ language; ``lead``, by how much the best hit of a language beats the next one; a
 much the others score less than the best. ``docs/decisions/0004`` has what each of them is worth
 on data sets that the fit has not seen. A document names the features that it uses.
 
-Fitting lives in ``training/calibrate.py``; this module only evaluates, with numpy in float64.
+Language offsets of the document, where it has any, are added for the query's and the passage's
+language. This module only evaluates, with numpy in float64; ``fit*.py`` beside it fit.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from math import log
+from statistics import NormalDist
 
 import numpy as np
 
+from app.core.calibration.compiled import CompiledHeads, Parts, QueryLanguages, parts_of
 from app.core.calibration.document import CalibratorDocument, RankRange
+from app.core.calibration.standing import Standings, standings
 from app.core.types import UNDETERMINED, BoolArray, FloatArray
-
-
-class LanguageStanding(NamedTuple):
-    """How a hit stands among the passages of its language.
-
-    Attributes:
-        rank: Its rank, from 1, among the hits of its language.
-        lead: For the best hit of a language, by how much it beats the next one; else 0.
-        lag: By how much it scores less than the best hit of its language.
-        size: Number of eligible passages in its language.
-    """
-
-    rank: int
-    lead: float
-    lag: float
-    size: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,13 +115,16 @@ class CalibratedList:
             (a language is not known).
         answerable: P(the first hit is relevant); 0 for an empty list.
         standings: How the hits stand in their languages.
+        interval: Lower and upper end of the probabilities' intervals, float64 of shape (2, n);
+            ``None`` where the document says nothing of them. Each holds its probability.
     """
 
     probability: FloatArray
     extrapolated: BoolArray
     source: tuple[str, ...]
     answerable: float
-    standings: Sequence[LanguageStanding]
+    standings: Standings
+    interval: FloatArray | None = None
 
 
 def sigmoid(logit: FloatArray) -> FloatArray:
@@ -155,44 +145,7 @@ def background_score(scores: FloatArray, ranks: RankRange) -> float:
         ranks: The background ranks.
     """
     tail = scores[ranks.from_rank - 1 : ranks.to_rank]
-    return float(tail.mean()) if tail.size else float(scores[-1])
-
-
-def language_standings(
-    scores: FloatArray,
-    passage_languages: Sequence[str],
-    language_sizes: Mapping[str, int],
-    ranks: RankRange,
-) -> list[LanguageStanding]:
-    """Return how every hit of a list stands among the passages of its language.
-
-    Nothing in it depends on how long the list is, beyond the last background rank: a lead is
-    measured against the score at that rank where no other hit of the language scores more.
-
-    Args:
-        scores: Descending, float64 of shape (n,).
-        passage_languages: Languages of the hits.
-        language_sizes: As in ``ServedList``.
-        ranks: The background ranks.
-    """
-    floor = float(scores[: ranks.to_rank].min(initial=np.inf))
-    seen: dict[str, list[float]] = {}
-    for language, score in zip(passage_languages, scores.tolist(), strict=True):
-        seen.setdefault(language, []).append(score)
-    ahead: Counter[str] = Counter()
-    standings = []
-    for language, score in zip(passage_languages, scores.tolist(), strict=True):
-        ahead[language] += 1
-        rank, (best, *others) = ahead[language], seen[language][:2]
-        standings.append(
-            LanguageStanding(
-                rank=rank,
-                lead=max(score - max([floor, *others]), 0.0) if rank == 1 else 0.0,
-                lag=best - score,
-                size=max(language_sizes.get(language, 0), len(seen[language])),
-            )
-        )
-    return standings
+    return float(np.add.reduce(tail)) / tail.size if tail.size else float(scores[-1])
 
 
 def relation_posterior(
@@ -215,6 +168,10 @@ class Calibrator:
 
     def __init__(self, document: CalibratorDocument) -> None:
         self.document = document
+        self._heads = CompiledHeads(document.hit, document.pooled)
+        self._labelled = frozenset(document.fit.languages)
+        interval = document.interval
+        self._deviations = NormalDist().inv_cdf((1 + interval.level) / 2) if interval else None
 
     @property
     def id(self) -> str:
@@ -232,50 +189,54 @@ class Calibrator:
         An uncertain query language is marginalised: the probability is the mean over the
         posterior, with the pooled head for the part that belongs to no known language.
         """
-        n = len(served.scores)
-        if n == 0:
+        scores, document = served.scores, self.document
+        stand = standings(
+            scores, served.passage_languages, served.language_sizes, document.background
+        )
+        if not len(scores):
             empty = np.zeros(0)
-            return CalibratedList(empty, np.zeros(0, dtype=np.bool_), (), 0.0, ())
-        relation = {
-            language: relation_posterior(language, served.query_posterior)
-            for language in set(served.passage_languages)
-        }
-        p_same, p_cross = np.array([relation[code] for code in served.passage_languages]).T
-        background = background_score(served.scores, self.document.background)
-        log_corpus = float(np.log(served.corpus_size))
-        standings = language_standings(
-            served.scores,
-            served.passage_languages,
-            served.language_sizes,
-            self.document.background,
-        )
-        rank, lead, lag, size = np.array(standings).T
-        constant = np.ones(n)
-
-        def features(same: float) -> HitFeatures:
-            return HitFeatures(
-                score=served.scores,
-                background=background * constant,
-                log_corpus=log_corpus * constant,
-                log_language_corpus=np.log(size),
-                log_language_rank=np.log(rank),
-                language_lead=lead,
-                language_lag=lag,
-                same=same * constant,
-            )
-
-        probability = (
-            p_same * self.hit_probability(features(1.0))
-            + p_cross * self.hit_probability(features(0.0))
-            + (1.0 - p_same - p_cross) * self.pooled_probability(features(0.0))
-        )
+            return CalibratedList(empty, np.zeros(0, dtype=np.bool_), (), 0.0, stand)
+        background = background_score(scores, document.background)
+        log_corpus = log(served.corpus_size)
+        query = QueryLanguages(served.query_posterior, document.language_offsets)
+        sources = [self._source(language, query) for language in stand.languages]
+        stated = self._stated(scores, stand, parts_of(stand, query), (background, log_corpus))
         return CalibratedList(
-            probability=probability,
+            probability=stated[0],
             extrapolated=self._extrapolated(served),
-            source=self._sources(served, relation),
-            answerable=self._answerable(served, features(float(p_same[0]))),
-            standings=standings,
+            source=tuple([sources[at] for at in stand.language]),
+            answerable=self._answerable(scores, stand, query, (background, log_corpus)),
+            standings=stand,
+            interval=stated[1:] if self._deviations is not None else None,
         )
+
+    def _stated(
+        self,
+        scores: FloatArray,
+        stand: Standings,
+        parts: Parts,
+        shared: tuple[float, float],
+    ) -> FloatArray:
+        """Return probabilities, and the ends of their intervals if there are any, (1 or 3, n).
+
+        Args:
+            scores: Shape (n,).
+            stand: How the hits stand in their languages.
+            parts: What the probability of each hit is averaged from.
+            shared: Background and log N of the list.
+        """
+        hits = np.array([scores, stand.rank, stand.lead, stand.lag, stand.size])
+        hits[1::3] = np.log(hits[1::3])
+        logits = self._heads.logits(hits, *shared)
+        logit = parts.of(logits) + parts.intercept + parts.slope * scores
+        levels = logit[None]
+        if self._deviations is not None:
+            variance = parts.of(self._heads.variances(hits, *shared)) + parts.variance
+            # Rounding may leave a variance of 0 a hair below it.
+            width = self._deviations * np.sqrt(np.maximum(variance, 0.0))
+            levels = np.array([logit, logit - width, logit + width])
+        stated: FloatArray = np.add.reduce(parts.share * self._squash(levels), axis=1)
+        return stated
 
     def hit_probability(self, hits: HitFeatures) -> FloatArray:
         """Return P(relevant) of hits whose relation is known, float64 of shape (n,)."""
@@ -301,33 +262,37 @@ class Calibrator:
             return np.ones(len(served.scores), dtype=np.bool_)
         return (served.scores < low) | (served.scores > high)
 
-    def _sources(
-        self, served: ServedList, relation: Mapping[str, tuple[float, float]]
-    ) -> tuple[str, ...]:
-        labelled = set(self.document.fit.languages)
-        posterior = served.query_posterior
-        query_language = max(posterior, key=posterior.__getitem__, default=UNDETERMINED)
-        query_labelled = query_language in labelled
-        source = {
-            language: _source(same, cross, fitted=query_labelled and language in labelled)
-            for language, (same, cross) in relation.items()
-        }
-        return tuple(source[language] for language in served.passage_languages)
+    def _source(self, passage_language: str, query: QueryLanguages) -> str:
+        """Return ``CalibratedList.source`` for the hits of a language."""
+        if passage_language == UNDETERMINED or query.known <= 0.0:
+            return "pooled"
+        same = query.same(passage_language)
+        if max(same, query.known - same) < _CERTAIN:
+            return "mixture"
+        fitted = query.likeliest in self._labelled and passage_language in self._labelled
+        return f"{'relation' if fitted else 'fallback'}:{'same' if same >= _CERTAIN else 'cross'}"
 
-    def _answerable(self, served: ServedList, hits: HitFeatures) -> float:
-        following = served.scores[1:2] if len(served.scores) > 1 else hits.background[:1]
-        columns = {name: column[:1] for name, column in hits.columns().items()}
-        columns["gap"] = served.scores[:1] - following
-        return float(self.first_hit_probability(columns)[0])
+    def _answerable(
+        self,
+        scores: FloatArray,
+        stand: Standings,
+        query: QueryLanguages,
+        shared: tuple[float, float],
+    ) -> float:
+        background, log_corpus = shared
+        first = float(scores[0])
+        columns = {
+            "score": first,
+            "gap": first - (float(scores[1]) if len(scores) > 1 else background),
+            "language_lead": stand.lead[0],
+            "background": background,
+            "log_corpus": log_corpus,
+            "log_language_corpus": log(stand.size[0]),
+            "same": query.same(stand.languages[0]),
+        }
+        head = self.document.first_hit
+        terms = (c * columns[f] for f, c in zip(head.features, head.coef, strict=True))
+        return float(self._squash(np.array(sum(terms) + head.intercept)))
 
 
 _CERTAIN = 1.0 - 1e-6
-
-
-def _source(p_same: float, p_cross: float, *, fitted: bool) -> str:
-    if p_same + p_cross <= 0.0:
-        return "pooled"
-    if max(p_same, p_cross) < _CERTAIN:
-        return "mixture"
-    relation = "same" if p_same > p_cross else "cross"
-    return f"{'relation' if fitted else 'fallback'}:{relation}"

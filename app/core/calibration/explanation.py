@@ -1,28 +1,23 @@
 """Where a probability comes from: features, weights, and what each adds to the logit.
 
-A hit's probability is a mixture of at most three heads of the calibrator: query and passage in
-the same language, in different ones, or not known. Each head is linear, so what a feature adds to
-its logit is exactly weight times value.
+A hit's probability is a mixture of the heads of the calibrator: query and passage in the same
+language, in different ones (once for each query language that has an offset), or not known. Each
+head is linear, so what a feature adds to its logit is exactly weight times value; the offset of a
+language is such a summand too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from app.core.calibration.calibrator import (
-    Calibrator,
-    HitFeatures,
-    LanguageStanding,
-    relation_posterior,
-)
-from app.core.calibration.parts import LinearHead
+from app.core.calibration.calibrator import Calibrator, HitFeatures, sigmoid
+from app.core.calibration.compiled import QueryLanguages, Relation, Share
+from app.core.calibration.parts import LanguageOffset, LinearHead
+from app.core.calibration.standing import LanguageStanding
 from app.core.types import FloatArray
-
-HeadName = Literal["same", "cross", "pooled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +57,7 @@ class HeadExplanation:
 
     Attributes:
         head: Which head.
+        query_language: The query language it speaks for; empty where it is none in particular.
         share: How much of the probability is taken from it, 0 to 1.
         terms: Summands of its logit.
         intercept: The constant of its logit.
@@ -69,7 +65,8 @@ class HeadExplanation:
         probability: The logit squashed into the calibrator's range.
     """
 
-    head: HeadName
+    head: Relation
+    query_language: str
     share: float
     terms: tuple[Term, ...]
     intercept: float
@@ -101,32 +98,41 @@ def explain_hit(calibrator: Calibrator, hit: HitPosition, *, full: bool) -> HitE
     """
     if not full:
         return HitExplanation(calibrator.id, ())
-    same, cross = relation_posterior(hit.language, hit.query_posterior)
-    shares: dict[HeadName, float] = {"same": same, "cross": cross, "pooled": 1.0 - same - cross}
-    return HitExplanation(
-        calibrator.id,
-        tuple(_head(calibrator, hit, name, share) for name, share in shares.items() if share > 0.0),
-    )
+    query = QueryLanguages(hit.query_posterior, calibrator.document.language_offsets)
+    parts = query.split(hit.language)
+    return HitExplanation(calibrator.id, tuple(_head(calibrator, hit, part) for part in parts))
 
 
-def score_offsets(calibrator: Calibrator, hits: Sequence[HitPosition]) -> FloatArray:
+def score_offsets(
+    calibrator: Calibrator, hits: Sequence[HitPosition], query_language: str
+) -> FloatArray:
     """Return how much higher cross-language hits score than equal same-language ones.
 
     Equal is what has the same probability. Below 0, passages in other languages get lower scores
     for the same relevance, which the calibrator makes up for.
 
+    Args:
+        calibrator: Says what is equal.
+        hits: Cross-language hits.
+        query_language: Primary language of the query.
+
     Returns:
         float64 of shape (len(hits),), in units of the score.
     """
-    document = calibrator.document
-    cross = document.hit.logit(hit_features(hits, same=False).columns())
-    without_score = hit_features(hits, same=True).columns()
-    scores = without_score["score"]
-    without_score["score"] = without_score["same*score"] = np.zeros(len(hits))
-    level = document.hit.logit(without_score)
-    slope = document.hit.weight("score") + document.hit.weight("same*score")
-    offsets: FloatArray = scores - (cross - level) / slope
-    return offsets
+    head, offsets = calibrator.document.hit, calibrator.document.language_offsets
+    columns = hit_features(hits, same=True).columns()
+    scores = columns["score"]
+    passages = [offsets.of_passage(hit.language) for hit in hits]
+    here = offsets.of_passage(query_language)
+    query = offsets.of_query(query_language)
+    cross = head.logit(hit_features(hits, same=False).columns())
+    cross += np.array([o.intercept for o in passages])
+    cross += (np.array([o.slope for o in passages]) + query.slope) * scores
+    columns["score"] = columns["same*score"] = np.zeros(len(hits))
+    level = head.logit(columns) + here.intercept
+    slope = head.weight("score") + head.weight("same*score") + here.slope + query.slope
+    apart: FloatArray = scores - (cross - level) / slope
+    return apart
 
 
 def hit_features(hits: Sequence[HitPosition], *, same: bool) -> HitFeatures:
@@ -144,23 +150,34 @@ def hit_features(hits: Sequence[HitPosition], *, same: bool) -> HitFeatures:
     )
 
 
-def _head(
-    calibrator: Calibrator, hit: HitPosition, name: HeadName, share: float
-) -> HeadExplanation:
-    features = hit_features([hit], same=name == "same")
-    head: LinearHead = calibrator.document.pooled if name == "pooled" else calibrator.document.hit
-    squash = calibrator.pooled_probability if name == "pooled" else calibrator.hit_probability
-    columns = features.columns()
-    terms = tuple(
+def _head(calibrator: Calibrator, hit: HitPosition, part: Share) -> HeadExplanation:
+    pooled = part.relation == "pooled"
+    head: LinearHead = calibrator.document.pooled if pooled else calibrator.document.hit
+    columns = hit_features([hit], same=part.relation == "same").columns()
+    terms = [
         Term(feature, float(columns[feature][0]), weight, weight * float(columns[feature][0]))
         for feature, weight in zip(head.features, head.coef, strict=True)
-    )
-    probability: FloatArray = squash(features)
+    ]
+    terms += _offset_terms("query_language", part.query_offset, hit.score)
+    terms += _offset_terms("passage_language", part.passage_offset, hit.score)
+    logit = head.intercept + sum(term.contribution for term in terms)
+    low, high = calibrator.document.clip
     return HeadExplanation(
-        head=name,
-        share=share,
-        terms=terms,
+        head=part.relation,
+        query_language=part.query_language,
+        share=part.share,
+        terms=tuple(terms),
         intercept=head.intercept,
-        logit=float(head.logit(columns)[0]),
-        probability=float(probability[0]),
+        logit=logit,
+        probability=low + (high - low) * float(sigmoid(np.array(logit))),
     )
+
+
+def _offset_terms(side: str, offset: LanguageOffset, score: float) -> list[Term]:
+    """Return what the language of the query or the passage adds, nothing where it is nothing."""
+    terms = []
+    if offset.intercept:
+        terms.append(Term(side, 1.0, offset.intercept, offset.intercept))
+    if offset.slope:
+        terms.append(Term(f"{side}*score", score, offset.slope, offset.slope * score))
+    return terms

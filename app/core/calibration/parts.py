@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
@@ -121,11 +122,18 @@ class LanguageOffsets(Part):
 
     def of_query(self, language: str) -> LanguageOffset:
         """Return what a query language adds."""
-        return self.query.get(language) or LanguageOffset(sd=self.unlisted_query_sd)
+        return self.query.get(language, self._unlisted[0])
 
     def of_passage(self, language: str) -> LanguageOffset:
         """Return what a passage language adds."""
-        return self.passage.get(language) or LanguageOffset(sd=self.unlisted_passage_sd)
+        return self.passage.get(language, self._unlisted[1])
+
+    @cached_property
+    def _unlisted(self) -> tuple[LanguageOffset, LanguageOffset]:
+        return (
+            LanguageOffset(sd=self.unlisted_query_sd),
+            LanguageOffset(sd=self.unlisted_passage_sd),
+        )
 
     def lowest_slopes(self) -> tuple[float, float]:
         """Return the lowest sum of slopes for one language on both sides, and for two."""

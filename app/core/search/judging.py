@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -12,9 +13,19 @@ import numpy as np
 
 from app.core.calibration.calibrator import CalibratedList, Calibrator, ServedList, background_score
 from app.core.calibration.explanation import HitPosition, explain_hit, score_offsets
+from app.core.calibration.parts import Threshold
+from app.core.calibration.standing import LanguageStanding
 from app.core.languages.bias import LanguageDiagnostics, diagnose
 from app.core.languages.codes import primary_language
-from app.core.search.types import Hit, ListFacts, SearchRequest, SearchResult, SearchWarning
+from app.core.languages.writing import known_posterior
+from app.core.search.types import (
+    Hit,
+    ListFacts,
+    Outcome,
+    SearchRequest,
+    SearchResult,
+    SearchWarning,
+)
 from app.core.types import UNDETERMINED, LanguageGuess, ScoredPassage
 
 _Number = TypeVar("_Number", int, float)
@@ -51,6 +62,7 @@ def judge(
     *,
     calibrator: Calibrator | None,
     census: Mapping[str, int],
+    query: str,
     query_language: LanguageGuess,
 ) -> Judged:
     """Give every candidate its probability.
@@ -60,9 +72,10 @@ def judge(
             unless fewer passages are eligible.
         calibrator: ``None`` where the bundle has none.
         census: Language to number of eligible passages.
-        query_language: What is believed about the query's language.
+        query: The query, which may be written unlike the language it is in.
+        query_language: What is believed about its language.
     """
-    posterior = _by_primary_language(query_language.posterior)
+    posterior = known_posterior(query, query_language.posterior)
     languages = [primary_language(c.passage.language) for c in candidates]
     # A passage may have been stored between counting and searching.
     corpus_size = max(sum(census.values()), len(candidates))
@@ -112,6 +125,21 @@ def show(
     )
 
 
+def outcome(hits: Sequence[Hit], answerable: float | None, threshold: Threshold | None) -> Outcome:
+    """Return whether an answer should be trusted to hold one.
+
+    Args:
+        hits: Those of the whole answer.
+        answerable: P(the best-scoring hit is relevant), ``None`` without calibrator.
+        threshold: What ``answerable`` has to reach; ``None`` where there is no such threshold.
+    """
+    if not hits:
+        return "no_confident_match"
+    if answerable is not None and threshold is not None and answerable < threshold.value:
+        return "no_confident_match"
+    return "ok"
+
+
 def language_bias(
     hits: Sequence[Hit],
     facts: ListFacts,
@@ -135,30 +163,41 @@ def known_language(guess: LanguageGuess) -> str | None:
     return None if guess.code == UNDETERMINED else primary_language(guess.code)
 
 
+def pooled_warnings(
+    guess: LanguageGuess, facts: ListFacts, calibrator: Calibrator | None
+) -> list[SearchWarning]:
+    """Return a warning where the probabilities come mostly from the head without languages."""
+    if calibrator is None or sum(facts.query_posterior.values()) >= _MOSTLY:
+        return []
+    why = "The language of the query is not known"
+    if guess.code != UNDETERMINED:
+        why = f"The query mixes languages, or is not in the usual script of its own ({guess.code})"
+    detail = f"{why}; its probabilities come from the calibrator that looks at no language."
+    return [SearchWarning("pooled_calibrator", detail)]
+
+
+_MOSTLY = 0.5
+
+
 def _hits(
     candidates: Sequence[ScoredPassage],
     calibrated: CalibratedList | None,
 ) -> list[Hit]:
-    count = len(candidates)
-    probability: list[float | None] = [None] * count
-    source: Sequence[str] = ["uncalibrated"] * count
-    extrapolated = [False] * count
-    if calibrated is not None:
-        # One conversion of each array, rather than one of each of its numbers.
-        probability = [*calibrated.probability.tolist()]
-        source = calibrated.source
-        extrapolated = calibrated.extrapolated.tolist()
+    uncalibrated = itertools.repeat((None, "uncalibrated", False, None, None))
+    stated = uncalibrated if calibrated is None else _stated(calibrated)
     hits = []
-    for position, candidate in enumerate(candidates):
+    for position, (candidate, facts) in enumerate(zip(candidates, stated, strict=False), start=1):
+        probability, source, extrapolated, interval, standing = facts
         hits.append(
             Hit(
                 candidate.passage,
                 candidate.score,
-                probability[position],
-                source[position],
-                extrapolated[position],
-                score_rank=position + 1,
-                standing=calibrated.standings[position] if calibrated else None,
+                probability,
+                source,
+                extrapolated,
+                interval=interval,
+                score_rank=position,
+                standing=standing,
             )
         )
     return hits
@@ -170,6 +209,24 @@ def _by_primary_language(values: Mapping[str, _Number]) -> dict[str, _Number]:
         primary = primary_language(tag)
         merged[primary] = merged[primary] + value if primary in merged else value
     return merged
+
+
+_Stated = tuple[float | None, str, bool, tuple[float, float] | None, LanguageStanding | None]
+
+
+def _stated(calibrated: CalibratedList) -> Iterator[_Stated]:
+    """Yield for every hit its probability, source, whether extrapolated, interval and standing."""
+    intervals: Iterable[tuple[float, float] | None] = itertools.repeat(None)
+    if calibrated.interval is not None:
+        intervals = zip(*calibrated.interval.tolist(), strict=True)
+    return zip(
+        calibrated.probability.tolist(),
+        calibrated.source,
+        calibrated.extrapolated.tolist(),
+        intervals,
+        calibrated.standings.each(),
+        strict=False,
+    )
 
 
 def _score_offsets(
@@ -185,7 +242,7 @@ def _score_offsets(
     cross = [n for n, language in enumerate(languages) if language not in (own, UNDETERMINED)]
     if not cross:
         return {}
-    found = score_offsets(calibrator, [_position(hits[n], facts) for n in cross])
+    found = score_offsets(calibrator, [_position(hits[n], facts) for n in cross], own)
     offsets: defaultdict[str, list[float]] = defaultdict(list)
     for n, offset in zip(cross, found.tolist(), strict=True):
         offsets[f"{own}>{languages[n]}"].append(offset)

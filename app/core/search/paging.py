@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from app.core.calibration.calibrator import LanguageStanding
+from app.core.calibration.standing import LanguageStanding
 from app.core.errors import CursorExpiredError, InvalidCursorError
 from app.core.search.types import Hit, RankingKey, SearchResult
 from app.core.types import Passage
@@ -82,6 +82,7 @@ class _KeptHit(NamedTuple):
     score_rank: int
     standing: LanguageStanding | None
     language_weight: float
+    interval: tuple[float, float] | None
 
     @classmethod
     def of(cls, hit: Hit) -> _KeptHit:
@@ -95,6 +96,7 @@ class _KeptHit(NamedTuple):
             hit.score_rank,
             hit.standing,
             hit.language_weight,
+            hit.interval,
         )
 
     def hit(self, passage: Passage, *, rank: int) -> Hit:
@@ -108,6 +110,7 @@ class _KeptHit(NamedTuple):
             score_rank=self.score_rank,
             standing=self.standing,
             language_weight=self.language_weight,
+            interval=self.interval,
         )
 
 

@@ -108,6 +108,7 @@ class RerankService:
             candidates,
             calibrator=self._calibrator,
             census=Counter(primary_language(c.passage.language) for c in candidates),
+            query=query,
             query_language=guess,
         )
         counts = await asyncio.to_thread(self._tokens.count_tokens, [query, *documents])

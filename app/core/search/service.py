@@ -24,7 +24,16 @@ from app.core.ports import LanguageIdentifier, PassageStore
 from app.core.search.balance import balance_warnings, queries_by_language
 from app.core.search.checks import check_request
 from app.core.search.deadlines import StageClock, in_time
-from app.core.search.judging import Judged, judge, known_language, language_bias, merge, show
+from app.core.search.judging import (
+    Judged,
+    judge,
+    known_language,
+    language_bias,
+    merge,
+    outcome,
+    pooled_warnings,
+    show,
+)
 from app.core.search.paging import Cursor, Snapshots
 from app.core.search.ranking import by_probability as most_probable_first
 from app.core.search.ranking import rank
@@ -230,12 +239,14 @@ class SearchService:
             candidates,
             calibrator=self._calibrator,
             census=task.census,
+            query=request.query,
             query_language=task.guess,
         )
         ranking = rank(judged.hits, request)
+        threshold = self._calibrator.document.thresholds.answer if self._calibrator else None
         answer = SearchResult(
             query_id=uuid4().hex,
-            outcome="ok" if ranking.hits else "no_confident_match",
+            outcome=outcome(ranking.hits, judged.answerable, threshold),
             answerable_probability=judged.answerable,
             expected_relevant=None,
             hits=(),
@@ -248,9 +259,13 @@ class SearchService:
             query_language=task.guess,
             language=language_bias((), judged.facts, task.guess, self._calibrator),
             facts=judged.facts,
-            warnings=balance_warnings(task.census) if balanced else (),
+            warnings=[
+                *(balance_warnings(task.census) if balanced else ()),
+                *pooled_warnings(task.guess, judged.facts, self._calibrator),
+            ],
             timings=clock.milliseconds,
             calibrator=None if self._calibrator is None else self._calibrator.id,
+            answer_threshold=threshold,
         )
         end = request.offset + request.limit
         shown = [

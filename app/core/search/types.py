@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from app.core.calibration.calibrator import LanguageStanding
 from app.core.calibration.explanation import HitExplanation
+from app.core.calibration.parts import Threshold
+from app.core.calibration.standing import LanguageStanding
 from app.core.languages.bias import LanguageDiagnostics
 from app.core.types import ANY_PASSAGE, LanguageGuess, Passage, PassageFilter
 
@@ -110,6 +111,7 @@ class Hit:
         standing: How it stands among the candidates of its language; ``None`` without calibrator.
         language_weight: Weight of its language in mode ``prefer``, else 1.
         explanation: Where the probability comes from, where that was asked for.
+        interval: Of the probability; ``None`` where the calibrator says nothing of it.
     """
 
     passage: Passage
@@ -122,6 +124,7 @@ class Hit:
     standing: LanguageStanding | None = None
     language_weight: float = 1.0
     explanation: HitExplanation | None = None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +158,9 @@ class SearchResult:
 
     Attributes:
         query_id: Unique id of this answer; the same for all pages of one cursor.
-        outcome: ``no_confident_match`` where the whole answer is empty, ``degraded`` where the
-            search ran out of time.
+        outcome: ``no_confident_match`` where the whole answer is empty or the answerable
+            probability lies below the answer threshold, ``degraded`` where the search ran out of
+            time.
         answerable_probability: P(the best-scoring hit is relevant), ``None`` without calibrator.
         expected_relevant: Sum of the probabilities of the returned hits, ``None`` as above.
         hits: Best first.
@@ -172,6 +176,8 @@ class SearchResult:
         warnings: What the caller should know.
         timings: Stage to milliseconds: ``language``, ``encode``, ``search``, ``calibrate``.
         calibrator: Id of the calibrator that stated the probabilities; ``None`` without one.
+        answer_threshold: What ``answerable_probability`` was compared with; ``None`` where the
+            calibrator has no such threshold.
     """
 
     query_id: str
@@ -191,3 +197,4 @@ class SearchResult:
     warnings: Sequence[SearchWarning]
     timings: Mapping[str, float]
     calibrator: str | None = None
+    answer_threshold: Threshold | None = None

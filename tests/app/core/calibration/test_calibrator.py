@@ -7,10 +7,10 @@ from app.core.calibration.calibrator import (
     HitFeatures,
     ServedList,
     background_score,
-    language_standings,
     sigmoid,
 )
 from app.core.calibration.document import RankRange
+from app.core.calibration.standing import language_standings
 from app.core.types import FloatArray
 from tests.calibrators import calibrator_content, make_calibrator
 from tests.searching import RANKED

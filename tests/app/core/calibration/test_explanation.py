@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.calibration.calibrator import LanguageStanding, ServedList
+from app.core.calibration.calibrator import ServedList
 from app.core.calibration.explanation import HitPosition, explain_hit, hit_features, score_offsets
+from app.core.calibration.standing import LanguageStanding
 from app.core.search.types import SearchRequest
 from tests.calibrators import make_calibrator
 from tests.searching import RANKED, random_passages, ranked_calibrator, searching
@@ -73,7 +74,7 @@ def test_a_passage_of_unknown_language_is_explained_by_the_pooled_head():
 def test_a_same_language_hit_lower_by_the_offset_is_equally_probable(score, standing, background):
     calibrator = ranked_calibrator()
     here = position(score=score, standing=standing, background=background)
-    offset = float(score_offsets(calibrator, [here])[0])
+    offset = float(score_offsets(calibrator, [here], "de")[0])
     there = position(score=score - offset, standing=standing, background=background)
     cross = calibrator.document.hit.logit(hit_features([here], same=False).columns())
     same = calibrator.document.hit.logit(hit_features([there], same=True).columns())
@@ -84,7 +85,7 @@ def test_the_offset_is_negative_where_the_encoder_puts_cross_language_hits_lower
     lower = make_calibrator(
         hit={**RANKED, "coef": [9.0, -6.0, -0.3, -0.05, -0.8, 1.0, -0.5, -0.9, 0.0]}
     )
-    assert score_offsets(lower, [position(), position(score=0.2)]) == pytest.approx(-0.1)
+    assert score_offsets(lower, [position(), position(score=0.2)], "de") == pytest.approx(-0.1)
 
 
 def test_the_calibrator_sees_the_same_hit_as_the_explanation():
