@@ -63,13 +63,8 @@ def overlap(  # noqa: PLR0913 - the options of the command
     with friendly_errors():
         import json
 
-        from training.overlap import (
-            EvaluationTexts,
-            find_overlap,
-            to_json,
-            training_rows,
-            training_sources,
-        )
+        from training.overlap import EvaluationTexts, find_overlap, to_json
+        from training.overlap_rows import training_rows, training_sources
         from training.readers.recognise import recognise
 
         sources = training_sources(training, data_root)

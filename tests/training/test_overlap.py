@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 from tests.training.conftest import STATIC_TOML, passage, write_lines
 from tests.training.readers import folders
 from training.cli import cli
-from training.overlap import EvaluationTexts, find_overlap, training_rows, training_sources
+from training.overlap import EvaluationTexts, find_overlap
+from training.overlap_rows import training_rows, training_sources
 from training.readers.recognise import recognise
 
 pytestmark = pytest.mark.training
