@@ -87,6 +87,10 @@ rules: ## Fill in the rules of Prometheus after a change of deploy/prometheus/va
 dashboards: .venv/ready ## Write Grafana's dashboards after a change of deploy/grafana
 	.venv/bin/python -m deploy.grafana.build
 
+.PHONY: watch-drift
+watch-drift: .venv/ready ## See a real Prometheus find planted drift, and stay quiet without (6 minutes)
+	.venv/bin/python -m tests.monitoring.watch_drift
+
 .PHONY: format
 format: .venv-training/ready ## Format the code and mend what ruff can mend
 	.venv-training/bin/ruff format .

@@ -20,6 +20,7 @@ from app.cli.options import (
     refuse_with_url,
     settings_from,
 )
+from app.cli.replay_command import replay
 
 cli = typer.Typer(
     name="isoglot",
@@ -241,3 +242,12 @@ def evaluate_demo(
         from app.cli.demo import run_evaluation
 
         run_evaluation(settings, demo_dir, as_json=as_json)
+
+
+cli.command(
+    epilog=_examples(
+        "isoglot replay --duration 300",
+        "isoglot replay --fault over-confidence --fault-after 120 --duration 600",
+        "isoglot replay traffic.jsonl --labels recorded --url http://127.0.0.1:8000",
+    )
+)(replay)

@@ -12,7 +12,6 @@ from tests.monitoring.promtool import STEP, RuleTest, window
 from tests.monitoring.streams import active, answering, draw, language_series, series
 
 DRIFT, BIAS = "IsoglotCalibrationDrift", "IsoglotCalibrationBias"
-STARVED = "IsoglotFeedbackStarved"
 
 RECORDS = {
     "calibrator:isoglot_feedback_hits:increase": "labels",
@@ -182,5 +181,24 @@ def test_one_relation_or_one_language_is_enough(tmp_path):
             },
         ],
         by=["relation", "query_lang"],
+    )
+    test.run(tmp_path)
+
+
+def test_what_is_said_names_calibrator_relation_size_and_runbook(tmp_path):
+    broken = LabelSums.of(*draw(2000, lambda x: x - 50.0))
+    test = RuleTest(step=STEP, end=window(), series=[answering(), active("c")])
+    test.series += series(broken, calibrator="c", relation="cross")
+
+    missed = f"{100 * calibration_statistics(broken).ece:.4g}%"
+    test.expect_annotations(
+        DRIFT,
+        {"calibrator": "c", "relation": "cross", "severity": "warning"},
+        {
+            "summary": "Probabilities of cross-language hits no longer hold",
+            "description": f"Calibrator c misses by {missed} on average over 7d, more than chance "
+            "explains.",
+            "runbook_url": f"docs/runbooks/{DRIFT}.md",
+        },
     )
     test.run(tmp_path)
