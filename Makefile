@@ -69,6 +69,10 @@ sbom: .venv-image/ready ## Say what the image contains (CycloneDX) and under whi
 	.venv/bin/pip-licenses --python .venv-image/bin/python --from mixed --partial-match \
 		--fail-on "GNU General Public;GNU Affero;AGPL;SSPL" --summary
 
+.PHONY: check-ray
+check-ray: .venv-ray/ready ## Index 100,000 passages on a Ray cluster that loses a worker on the way
+	.venv-ray/bin/python -m benchmarks.ray_index --passages 100000
+
 .PHONY: fuzz
 fuzz: .venv-training/ready ## Send thousands of generated requests to a running service
 	.venv-training/bin/python -m tests.fuzz.run --examples 20
@@ -98,7 +102,7 @@ format: .venv-training/ready ## Format the code and mend what ruff can mend
 
 .PHONY: clean
 clean: ## Remove environments, caches and the demo's data
-	rm -rf .venv .venv-training .venv-image .wheelhouse sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data build dist
+	rm -rf .venv .venv-training .venv-image .venv-ray .wheelhouse sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data build dist
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -120,6 +124,11 @@ clean: ## Remove environments, caches and the demo's data
 	$(PYTHON) -m venv --without-pip .venv-image
 	.venv/bin/python $(PIP) --python .venv-image/bin/python install --only-binary :all: --require-hashes -r deploy/image/cpu.txt
 	.venv/bin/python $(PIP) --python .venv-image/bin/python install --no-deps .
+	@touch $@
+
+.venv-ray/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python $(PIP) install -c constraints.txt -e ".[ray]"
 	@touch $@
 
 # What the steps of the image install; they run without a package index in the tests.

@@ -29,6 +29,7 @@ from app.core.passages.ingest import IngestService
 from app.core.ports import (
     LanguageIdentifier,
     PassageStore,
+    PassageWriter,
     ServedEncoder,
     Shelf,
     TextSplitter,
@@ -212,6 +213,27 @@ async def assemble(  # noqa: PLR0913  each is one part
             await store.close()
     finally:
         # The thread may be in the middle of a pass: wait for it off the event loop.
+        await asyncio.to_thread(encoder.close)
+
+
+@asynccontextmanager
+async def open_ingest(settings: Settings, store: PassageWriter) -> AsyncIterator[IngestService]:
+    """Build what adds passages to a store that somebody else has open.
+
+    Raises:
+        BundleError: The bundle cannot be used (see ``load_bundle``).
+        EncodingError: The encoder does not run.
+    """
+    bundle = await asyncio.to_thread(load_bundle, settings.bundle)
+    encoder = EncoderThread(await asyncio.to_thread(_encoder, settings, bundle))
+    try:
+        yield IngestService(
+            encoder=encoder,
+            store=store,
+            languages=await asyncio.to_thread(FastTextIdentifier),
+            splitter=SemanticSplitter(bundle.tokenizer_path),
+        )
+    finally:
         await asyncio.to_thread(encoder.close)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.bundle import bundle_commands
-from app.cli.exits import EXIT_CODES, Exit, complain, friendly_errors
+from app.cli.exits import EXIT_CODES, Exit, UsageError, complain, friendly_errors
 from app.cli.keys import key_commands
 from app.cli.options import (
     BundleOption,
@@ -16,7 +16,9 @@ from app.cli.options import (
     HostOption,
     JsonOption,
     PortOption,
+    RayOption,
     UrlOption,
+    WorkersOption,
     refuse_with_url,
     settings_from,
 )
@@ -97,23 +99,35 @@ def serve(
         "isoglot index passages.jsonl more.jsonl.gz",
         "zcat huge.jsonl.gz | isoglot index -",
         "isoglot index passages.jsonl --url http://127.0.0.1:8000",
+        "isoglot index corpus/*.jsonl --ray local --workers 4",
     )
 )
-def index(
+def index(  # noqa: PLR0913  one argument an option
     context: typer.Context,
     files: FilesArgument,
     bundle: BundleOption = None,
     data_dir: DataDirOption = None,
     url: UrlOption = None,
+    ray: RayOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Store passages from files. Passages with a known id are replaced.
 
     Good lines are stored; bad lines are reported by number and reason, and the exit code is 1.
-    After an interruption the same command goes on where it was.
+    After an interruption the same command goes on where it was. With --ray the processes of a
+    cluster encode; files, bundle and settings must be the same on all its machines.
     """
     with friendly_errors():
         refuse_with_url(context, url)
+        if url is not None and ray is not None:
+            raise UsageError("--url uses a running service, --ray a cluster: choose one.")
+        if workers is not None and ray is None:
+            raise UsageError("--workers is for --ray.")
         settings = settings_from(bundle=bundle, data_dir=data_dir)
+        if ray is not None:
+            from app.cli.ray_index import run_ray_index
+
+            run_ray_index(files, settings=settings, address=ray, workers=workers)
 
         from app.cli.index import run_index
 

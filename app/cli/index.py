@@ -57,7 +57,7 @@ async def _index(
 ) -> None:
     screen = console.messages()
     async with _sink(settings, url) as sink:
-        with _progress(screen) as progress:
+        with progress_bar(screen) as progress:
             task = progress.add_task("Indexing", total=_total_bytes(files), stored=0)
             done: dict[str, int] = {}
 
@@ -87,7 +87,8 @@ def _total_bytes(files: Sequence[str]) -> int | None:
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
-def _progress(screen: Console) -> Progress:
+def progress_bar(screen: Console) -> Progress:
+    """Return a bar over bytes, with the number of stored passages; hidden where nobody looks."""
     return Progress(
         TextColumn("[progress.description]{task.description}"),
         BarColumn(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from app.cli.passages_file import PassageLine, Rejection, read_passages
@@ -74,22 +75,48 @@ async def index_files(
         on_rejection: Called for every line that is not stored.
         on_read: Called with a file's name and the bytes of it that are done.
     """
+    for name in files:
+        await index_lines(
+            _interruptibly(read_passages(name)),
+            sink,
+            report,
+            on_rejection=on_rejection,
+            on_read=partial(on_read, name),
+        )
+
+
+async def index_lines(
+    entries: Iterator[PassageLine | Rejection],
+    sink: Sink,
+    report: IndexReport,
+    *,
+    on_rejection: Callable[[Rejection], None],
+    on_read: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Store every good line.
+
+    Args:
+        entries: The lines.
+        sink: Where passages go.
+        report: Kept up to date, so that it is right after an interruption too.
+        on_rejection: Called for every line that is not stored.
+        on_read: Called with the bytes of the file that are done.
+    """
 
     def reject(rejections: Iterable[Rejection]) -> None:
         for rejection in rejections:
             report.rejected += 1
             on_rejection(rejection)
 
-    for name in files:
-        for batch in _interruptibly(_chunks(read_passages(name), BATCH_LINES)):
-            lines = [entry for entry in batch if isinstance(entry, PassageLine)]
-            reject(entry for entry in batch if isinstance(entry, Rejection))
-            if not lines:
-                continue
-            refused = await sink.store(lines)
-            report.stored += len(lines) - len(refused)
-            reject(refused)
-            on_read(name, lines[-1].read)
+    for batch in _chunks(entries, BATCH_LINES):
+        lines = [entry for entry in batch if isinstance(entry, PassageLine)]
+        reject(entry for entry in batch if isinstance(entry, Rejection))
+        if not lines:
+            continue
+        refused = await sink.store(lines)
+        report.stored += len(lines) - len(refused)
+        reject(refused)
+        on_read(lines[-1].read)
 
 
 def _interruptibly(entries: Iterator[T]) -> Iterator[T]:

@@ -57,6 +57,24 @@ UrlOption = Annotated[
         show_default=False,
     ),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Index with the processes of a Ray cluster: its address, `auto` for the one that "
+        "this machine belongs to, or `local` for one of this machine alone.",
+        show_default=False,
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes that encode, with --ray.  [default: one for every core]",
+        show_default=False,
+    ),
+]
 DemoDirOption = Annotated[
     Path | None,
     typer.Option(

@@ -68,7 +68,7 @@ def read_passages(name: str) -> Iterator[PassageLine | Rejection]:
         with _opened(name) as (raw, lines):
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield _line(name, number, line, raw)
+                    yield read_line(name, number, line, read=raw.tell() if raw else 0)
     except (OSError, EOFError, zlib.error) as error:
         raise CannotStartError(f"{name} cannot be read: {error}") from error
 
@@ -83,6 +83,24 @@ def parse_entry(line: bytes) -> Entry:
     """
     entry = to_entry(PassageIn.model_validate(parse_json(line)))
     return entry if isinstance(entry, Document) else checked(entry)
+
+
+def read_line(name: str, number: int, line: bytes, *, read: int = 0) -> PassageLine | Rejection:
+    """Return what one line holds: its passage, or why it is none.
+
+    Args:
+        name: Name of its file.
+        number: Its number, from 1.
+        line: Its bytes.
+        read: Bytes of the file that were read so far.
+    """
+    try:
+        entry = parse_entry(line)
+    except ValidationError as error:
+        return Rejection(name, number, _problems(error))
+    except (MalformedJsonError, InvalidInputError) as error:
+        return Rejection(name, number, str(error))
+    return PassageLine(name, number, entry, read=read)
 
 
 def file_size(name: str) -> int | None:
@@ -105,16 +123,6 @@ def _opened(name: str) -> Iterator[tuple[IO[bytes] | None, Iterable[bytes]]]:
                 yield raw, unpacked
         else:
             yield raw, raw
-
-
-def _line(name: str, number: int, line: bytes, raw: IO[bytes] | None) -> PassageLine | Rejection:
-    try:
-        entry = parse_entry(line)
-    except ValidationError as error:
-        return Rejection(name, number, _problems(error))
-    except (MalformedJsonError, InvalidInputError) as error:
-        return Rejection(name, number, str(error))
-    return PassageLine(name, number, entry, read=raw.tell() if raw else 0)
 
 
 def _problems(error: ValidationError) -> str:

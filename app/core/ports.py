@@ -95,33 +95,12 @@ class TextSplitter(Protocol):
         ...
 
 
-class PassageStore(Protocol):
-    """Keeps passages with their vectors and finds the nearest ones.
-
-    Scores are exact cosines whatever index is used. Equal scores are ordered by passage id.
-    Filters are those that ``app.core.passages.filters`` makes, for the fields of the collection.
-    Every method raises ``StoreUnavailableError`` before ``open`` and after ``close``.
-    """
+class PassageWriter(Protocol):
+    """What adding and removing passages asks of a store."""
 
     @property
     def fields(self) -> Mapping[str, FieldKind]:
         """Members of the metadata that filters may read; those of the ``CollectionSpec``."""
-        ...
-
-    async def open(self, spec: CollectionSpec) -> None:
-        """Load the collection, or create it.
-
-        Fields that were not declared before, or declared as something else, are indexed for the
-        passages that are stored already.
-
-        Raises:
-            EncoderMismatchError: It was indexed with another encoder; nothing was changed.
-            StoreLockedError: Another process has it open.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Make everything durable and let go of the collection; a second call does nothing."""
         ...
 
     async def upsert(self, passages: Sequence[EmbeddedPassage], *, durable: bool) -> None:
@@ -139,18 +118,6 @@ class PassageStore(Protocol):
 
     async def delete(self, ids: Collection[str]) -> int:
         """Delete passages; returns how many of them existed."""
-        ...
-
-    async def delete_where(self, where: PassageFilter, *, expected: int | None = None) -> int:
-        """Delete the eligible passages; returns how many they were.
-
-        Args:
-            where: Which passages to delete.
-            expected: How many they have to be.
-
-        Raises:
-            CountMismatchError: They are not ``expected``; nothing was deleted.
-        """
         ...
 
     async def get(self, ids: Sequence[str]) -> list[Passage]:
@@ -173,6 +140,43 @@ class PassageStore(Protocol):
             limit: How many to return at most; at least 1.
             where: Which passages are eligible.
             after: Id of the passage after which to go on, which may be gone by now.
+        """
+        ...
+
+
+class PassageStore(PassageWriter, Protocol):
+    """Keeps passages with their vectors and finds the nearest ones.
+
+    Scores are exact cosines whatever index is used. Equal scores are ordered by passage id.
+    Filters are those that ``app.core.passages.filters`` makes, for the fields of the collection.
+    Every method raises ``StoreUnavailableError`` before ``open`` and after ``close``.
+    """
+
+    async def open(self, spec: CollectionSpec) -> None:
+        """Load the collection, or create it.
+
+        Fields that were not declared before, or declared as something else, are indexed for the
+        passages that are stored already.
+
+        Raises:
+            EncoderMismatchError: It was indexed with another encoder; nothing was changed.
+            StoreLockedError: Another process has it open.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Make everything durable and let go of the collection; a second call does nothing."""
+        ...
+
+    async def delete_where(self, where: PassageFilter, *, expected: int | None = None) -> int:
+        """Delete the eligible passages; returns how many they were.
+
+        Args:
+            where: Which passages to delete.
+            expected: How many they have to be.
+
+        Raises:
+            CountMismatchError: They are not ``expected``; nothing was deleted.
         """
         ...
 

@@ -21,7 +21,7 @@ from app.core.passages.entries import (
     id_of,
 )
 from app.core.passages.fields import kind_problem
-from app.core.ports import LanguageIdentifier, PassageStore, TextSplitter
+from app.core.ports import LanguageIdentifier, PassageWriter, TextSplitter
 from app.core.types import (
     UNDETERMINED,
     EmbeddedPassage,
@@ -51,7 +51,7 @@ class IngestService:
         self,
         *,
         encoder: EncoderThread,
-        store: PassageStore,
+        store: PassageWriter,
         languages: LanguageIdentifier,
         splitter: TextSplitter | None = None,
     ) -> None:
