@@ -136,7 +136,7 @@ def main() -> None:
     count = parser.parse_args().passages
     os.environ["ISOGLOT_ENCODER_THREADS"] = "1"
     # Ray lets its workers step back behind everything else, which is not what is compared here.
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  its name in Ray
     with tempfile.TemporaryDirectory(prefix="isoglot-ray-") as scratch:
         root = Path(scratch)
         generated = root / "generated.jsonl"

@@ -65,6 +65,7 @@ if [ -s isoglot_keys ] && ! grep -q "$(cut -d_ -f2 isoglot_operator_key)" isoglo
   exit 1
 fi
 once isoglot_keys key_file
+once isoglot_feedback_key random
 once qdrant_api_key random
 once qdrant_read_only_key random
 stale qdrant_config qdrant_api_key qdrant_read_only_key

@@ -13,6 +13,9 @@ pin() {
     --no-annotate --constraints constraints.txt --output-file "deploy/image/$file" "$@"
 }
 
+# What a service needs where it is not alone on one machine.
+extras=(--extra qdrant --extra postgres --extra otel)
+
 pin build.txt deploy/image/build.in
-pin cpu.txt pyproject.toml --extra otel
-pin gpu.txt pyproject.toml --extra otel --extra gpu
+pin cpu.txt pyproject.toml "${extras[@]}"
+pin gpu.txt pyproject.toml "${extras[@]}" --extra gpu

@@ -127,6 +127,12 @@ def test_settings_of_the_service_are_settings_that_it_has(name, service):
     assert ours <= known
 
 
+def test_the_service_keeps_passages_on_the_server_and_proves_who_it_is():
+    environment = dict(compose.services())["api"]["environment"]
+    assert environment["ISOGLOT_QDRANT_URL"] == "http://qdrant:6333"
+    assert environment["ISOGLOT_QDRANT_API_KEY_FILE"] == "/run/secrets/qdrant_api_key"
+
+
 @every_service
 def test_data_lies_in_volumes_with_names_and_what_is_mounted_from_here_is_read_only(name, service):
     named = compose.read(compose.CLUSTER)["volumes"]

@@ -9,7 +9,8 @@ import pytest
 
 from tests.deploy.dockerfile import ROOT
 
-IMAGES = {"cpu": ["otel"], "gpu": ["otel", "gpu"]}
+SERVING = ["qdrant", "postgres", "otel"]
+IMAGES = {"cpu": SERVING, "gpu": [*SERVING, "gpu"]}
 
 
 def pins(name: str) -> dict[str, str]:
