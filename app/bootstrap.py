@@ -43,7 +43,6 @@ from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.observed import ObservedEncoder, ObservedStore
 
-_WARM_UP_TEXT = "warm-up"
 _SECONDS_A_DAY = 86_400.0
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -194,9 +193,10 @@ async def assemble(  # noqa: PLR0913  each is one part
     if metrics is not None:
         adapter = ObservedEncoder(adapter, metrics.encoder)
         store = ObservedStore(store, metrics.store)
-    encoder = EncoderThread(adapter)
+    observer = None if metrics is None else metrics.encoder
+    encoder = EncoderThread(adapter, observer=observer)
     try:
-        await encoder.encode_query(_WARM_UP_TEXT)
+        await encoder.warm_up()
         await store.open(
             CollectionSpec(
                 name=settings.collection,

@@ -113,7 +113,13 @@ async def _run(
     try:
         async with opening as runtime:
             readiness.succeed(runtime)
-            _log.info("ready", collection=runtime.collection)
+            facts = runtime.encoder.facts
+            _log.info(
+                "ready",
+                collection=runtime.collection,
+                query_ms=round(facts.query_seconds * 1e3, 3),
+                encodes_on_loop=facts.direct,
+            )
             await stopping.wait()
             readiness.stop()
     except Exception as error:  # noqa: BLE001  reported by /health/ready, and logged
@@ -129,6 +135,7 @@ def _bounds(settings: Settings, keys: KeyFile | None) -> Bounds:
         keys=keys,
         rate_limit=None if limit is None else RateLimit.of(limit),
         cors_origins=settings.cors_origins,
+        max_searches=settings.max_searches,
     )
 
 

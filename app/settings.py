@@ -88,6 +88,12 @@ class Settings(BaseSettings):
         le=1024**3,
         description="Largest JSON request body in bytes. NDJSON streams are limited by line.",
     )
+    max_searches: int = Field(
+        default=64,
+        ge=1,
+        le=10_000,
+        description="Searches and embeddings under way at a time; more are refused with 429.",
+    )
     max_batch: int = Field(
         default=1000,
         ge=1,

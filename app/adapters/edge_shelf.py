@@ -17,6 +17,9 @@ from app.adapters.edge_store import EdgePassageStore
 from app.core.errors import StoreError
 from app.core.ports import PassageStore
 
+SETTLE_SECONDS = 2.0
+"""Collections build their index by themselves once nothing was written for this long."""
+
 
 class EdgeShelf:
     """A ``Shelf`` in a directory.
@@ -66,7 +69,7 @@ class EdgeShelf:
 
     def store(self, collection: str) -> PassageStore:
         """Return a store over a collection; it is not open."""
-        return EdgePassageStore(self._root / collection)
+        return EdgePassageStore(self._root / collection, settle_seconds=SETTLE_SECONDS)
 
     async def close(self) -> None:
         """Do nothing: embedded collections share nothing."""

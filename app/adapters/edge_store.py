@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from app.adapters.edge_build import finish_build, start_build
+from app.adapters.edge_builds import SettledBuilds
 from app.adapters.edge_directory import copy_tree, remove_tree, sync_tree
+from app.adapters.edge_searches import SharedSearches
 from app.adapters.edge_session import EdgeSession, IndexBuild
 from app.adapters.edge_shard import PassageShard
 from app.adapters.store_validation import (
@@ -44,6 +46,9 @@ from app.core.types import (
 T = TypeVar("T")
 P = ParamSpec("P")
 
+INDEX_THRESHOLD = 20_000
+"""Passages that are searched exactly, in about two milliseconds; beyond, an index pays."""
+
 CHUNK = 128
 """Passages written between two breaths of the event loop: about 10 ms at 384 dimensions."""
 
@@ -58,15 +63,24 @@ class EdgePassageStore:
         directory: Where the collection lives; created by ``open``.
         index_threshold: Up to this many passages are searched exactly, without an index.
         flush_every: Writes after which the log is flushed, which also keeps it from growing.
+        settle_seconds: The index is built by itself once nothing has been written for this long;
+            ``None`` leaves building to who calls ``build``.
     """
 
     def __init__(
-        self, directory: Path, *, index_threshold: int = 50_000, flush_every: int = 2_000
+        self,
+        directory: Path,
+        *,
+        index_threshold: int = INDEX_THRESHOLD,
+        flush_every: int = 2_000,
+        settle_seconds: float | None = None,
     ) -> None:
         self._root = directory
         self._index_threshold = index_threshold
         self._flush_every = flush_every
         self._session: EdgeSession | None = None
+        self._indexing = SettledBuilds(self._index, settle_seconds)
+        self._searches = SharedSearches(self._search_now)
 
     async def open(self, spec: CollectionSpec) -> None:
         """Load the collection, or create it, and clear away what a crash has left behind.
@@ -85,6 +99,7 @@ class EdgePassageStore:
             await session.end()
             raise
         self._session = session
+        self._indexing.begin()
 
     @property
     def fields(self) -> Mapping[str, FieldKind]:
@@ -97,6 +112,7 @@ class EdgePassageStore:
         if session is None:
             return
         try:
+            await self._indexing.end()
             await session.end()
         finally:
             if session.ended and self._session is session:
@@ -116,6 +132,7 @@ class EdgePassageStore:
                 await self._breathe(session)
             if durable:
                 session.flush()
+        self._indexing.written()
 
     async def delete(self, ids: Collection[str]) -> int:
         """Delete passages; returns how many of them existed."""
@@ -175,9 +192,8 @@ class EdgePassageStore:
             InvalidInputError: A vector has the wrong size, is not finite or not of norm 1, or a
                 limit is below 1.
         """
-        session = self._opened()
-        validate_queries(queries, session.spec.dim)
-        return session.shard.search(queries)
+        validate_queries(queries, self._opened().spec.dim)
+        return await self._searches.search(queries)
 
     async def count(self, where: PassageFilter = ANY_PASSAGE) -> int:
         """Return the number of eligible passages."""
@@ -225,6 +241,17 @@ class EdgePassageStore:
             indexed_passages=session.shard.indexed_passages,
             seconds=time.perf_counter() - started,
         )
+
+    def _search_now(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
+        return self._opened().shard.search(queries)
+
+    async def _index(self) -> bool:
+        """Build the index if enough passages lack it; returns whether it was built."""
+        shard = self._opened().shard
+        if shard.passages - shard.indexed_passages <= self._index_threshold:
+            return False
+        await self.build()
+        return True
 
     async def _rebuild(self, session: EdgeSession) -> None:
         if session.build is not None:

@@ -7,28 +7,22 @@ Euclidean norm 1, out. Pooling and normalisation are part of the graph.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
+from app.adapters.token_encoder import TokenEncoder
 from app.core.encoder_spec import EncoderSpec
-from app.core.errors import BundleError, EncodingError, UnencodableTextError
+from app.core.errors import BundleError, EncodingError
 from app.core.types import VectorArray
 
 INPUT_NAMES = ("input_ids", "attention_mask")
 OUTPUT_NAME = "sentence_embedding"
-TOKENS_A_BATCH = 8192
-"""Padded tokens of one forward pass: bounds its memory whatever the texts' lengths."""
-
-_NORM_TOLERANCE = 1e-3
-_SHOWN_CHARACTERS = 60
 
 
-class OnnxEncoder:
+class OnnxEncoder(TokenEncoder):
     """Implements the ``Encoder`` port with an ONNX graph. Thread-safe.
 
     Args:
@@ -44,55 +38,9 @@ class OnnxEncoder:
     def __init__(
         self, spec: EncoderSpec, model_path: Path, tokenizer_path: Path, *, threads: int = 0
     ) -> None:
-        self._spec = spec
-        self._tokenizer = _load_tokenizer(tokenizer_path, spec.max_length)
+        super().__init__(spec, tokenizer_path)
         self._session = _load_session(model_path, threads)
         _check_graph(self._session, model_path, spec.dim)
-
-    @property
-    def spec(self) -> EncoderSpec:
-        """The contract of this encoder."""
-        return self._spec
-
-    def encode_queries(self, texts: Sequence[str]) -> VectorArray:
-        """Embed queries.
-
-        Args:
-            texts: Raw texts, without prefix.
-
-        Returns:
-            float32 of shape (len(texts), dim), every row of Euclidean norm 1.
-
-        Raises:
-            UnencodableTextError: The encoder knows no token of a text.
-            EncodingError: The runtime failed, or returned something else than unit vectors.
-        """
-        return self._encode(texts, self._spec.as_queries(texts))
-
-    def encode_passages(self, texts: Sequence[str]) -> VectorArray:
-        """Embed passages; as ``encode_queries``, with the passage prefix."""
-        return self._encode(texts, self._spec.as_passages(texts))
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens are read of each text, prefixes aside."""
-        return [len(ids) for ids in self._tokenize(list(texts))]
-
-    def _encode(self, raw: Sequence[str], texts: list[str]) -> VectorArray:
-        vectors = np.zeros((len(texts), self._spec.dim), dtype=np.float32)
-        token_ids = self._tokenize(texts)
-        for rows in _batches([len(ids) for ids in token_ids]):
-            vectors[rows] = self._forward([token_ids[row] for row in rows])
-        _check_vectors(vectors, raw)
-        return vectors
-
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        try:
-            return [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
-        except TypeError as error:
-            raise UnencodableTextError(
-                "A text is not valid Unicode (it holds half of a surrogate pair) and cannot be "
-                "tokenized."
-            ) from error
 
     def _forward(self, token_ids: list[list[int]]) -> VectorArray:
         shape = (len(token_ids), max(map(len, token_ids)))
@@ -102,22 +50,6 @@ class OnnxEncoder:
             input_ids[row, : len(ids)] = ids
             attention_mask[row, : len(ids)] = 1
         return _run(self._session, input_ids, attention_mask)
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield row numbers of similar length, each batch within the token budget when padded.
-
-    Rows of no tokens are left out: there is nothing to compute for them.
-    """
-    longest_first = sorted((row for row, n in enumerate(lengths) if n), key=lambda r: -lengths[r])
-    batch: list[int] = []
-    for row in longest_first:
-        if batch and lengths[batch[0]] * (len(batch) + 1) > TOKENS_A_BATCH:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
 
 
 def _run(
@@ -134,30 +66,6 @@ def _run(
         ) from error
     result: VectorArray = vectors
     return result
-
-
-def _check_vectors(vectors: VectorArray, texts: Sequence[str]) -> None:
-    # A NaN norm compares as not close, so this refuses NaN and infinity too.
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    (unusable,) = np.nonzero(~(np.abs(norms - 1.0) <= _NORM_TOLERANCE))
-    if not unusable.size:
-        return
-    row = int(unusable[0])
-    start = texts[row][:_SHOWN_CHARACTERS]
-    where = f"Text {row + 1} of {len(texts)}, which starts with {start!r},"
-    if norms[row] == 0.0 or np.isnan(norms[row]):  # the graph divides nothing by nothing
-        raise UnencodableTextError(f"{where} has no token that the encoder knows.")
-    raise EncodingError(f"{where} got a vector of norm {norms[row]:.3g} instead of 1.")
-
-
-def _load_tokenizer(path: Path, max_length: int) -> Tokenizer:
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare exceptions
-        raise BundleError(f"The tokenizer {path} could not be loaded: {error}") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
-    return tokenizer
 
 
 def _load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:

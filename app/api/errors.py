@@ -126,6 +126,12 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
         "The API key has used up its requests for the moment. Wait `Retry-After` seconds; "
         "`RateLimit` in every response says how many are left.",
     ),
+    core.OverloadedError: Kind(
+        429,
+        "Overloaded",
+        "More is asked than the service can answer in time, so that it refuses some rather than "
+        "let all wait. Nothing was done: wait `Retry-After` seconds and send the request again.",
+    ),
     core.KeyFileError: Kind(
         503, "Key file not usable", "Mend the key file, or make it anew with `isoglot keys`."
     ),
@@ -275,7 +281,10 @@ def _core_problem(request: Request, error: core.IsoglotError) -> Response:
     items = []
     if isinstance(error, core.InvalidInputError):
         items = [ProblemItem(pointer=error.pointer, code=code, detail=str(error))]
-    return _problem(request, code, str(error), items)
+    headers = {}
+    if isinstance(error, core.OverloadedError):
+        headers["Retry-After"] = str(error.retry_after)
+    return _problem(request, code, str(error), items, headers)
 
 
 def _validation_problem(request: Request, error: RequestValidationError) -> Response:

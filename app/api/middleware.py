@@ -23,7 +23,7 @@ from app.api.access import AccessControl, Keys
 from app.api.errors import api_error, problem_for
 from app.api.strict_json import NDJSON_MEDIA_TYPE, media_type
 from app.core.access.rate_limit import RateLimit
-from app.core.errors import IsoglotError
+from app.core.errors import IsoglotError, OverloadedError
 from app.telemetry.metrics import Metrics
 
 _log = structlog.stdlib.get_logger("isoglot.access")
@@ -43,6 +43,11 @@ SECURITY_HEADERS = {
 }
 """Headers of every response that does not set them itself."""
 
+
+BOUNDED_PATHS = frozenset(
+    {"/search", "/v1/search", "/v1/search:batch", "/v1/embeddings", "/v1/rerank"}
+)
+"""Paths whose requests are refused where too many are under way: those that need the encoder."""
 
 CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 CORS_REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
@@ -101,6 +106,34 @@ class RequestContext:
             ms=round(seconds * 1e3, 2),
             **shown,
         )
+
+
+class Admission:
+    """Refuses searches at once where too many are under way, instead of letting all wait.
+
+    What is admitted is answered about as quickly as under a load that the service can bear:
+    one request waits at most for ``most - 1`` others.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or scope["path"] not in BOUNDED_PATHS:
+            await self._app(scope, receive, send)
+            return
+        if self._under_way >= self._most:
+            refusal = problem_for(Request(scope), OverloadedError("the service"))
+            await refusal(scope, receive, send)
+            return
+        self._under_way += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way -= 1
 
 
 class BodyLimit:
@@ -251,6 +284,7 @@ class Bounds:
         keys: API keys; ``None`` lets everybody do everything.
         rate_limit: That of keys without their own.
         cors_origins: Origins whose pages may call; none by default.
+        max_searches: Searches and embeddings that may be under way at a time.
     """
 
     max_body_bytes: int
@@ -258,12 +292,14 @@ class Bounds:
     keys: Keys | None = None
     rate_limit: RateLimit | None = None
     cors_origins: Sequence[str] = ()
+    max_searches: int = 64
 
 
 def add_middleware(app: FastAPI, *, metrics: Metrics, bounds: Bounds) -> None:
     """Put everything of this module around an application; the last one added is outermost."""
     app.add_middleware(BodyClock, seconds=bounds.body_seconds)
     app.add_middleware(BodyLimit, max_bytes=bounds.max_body_bytes)
+    app.add_middleware(Admission, most=bounds.max_searches)
     app.add_middleware(AccessControl, keys=bounds.keys, limit=bounds.rate_limit)
     if bounds.cors_origins:
         # Outside of access control: a preflight carries no key, and a refusal must be readable.

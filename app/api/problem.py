@@ -116,7 +116,8 @@ _DESCRIPTIONS = {
     413: "The body, or the number of passages in it, is too large.",
     415: "The body is of a media type that is not understood here.",
     422: "The body is JSON, but not a valid request; `errors` points to what is wrong.",
-    429: "The API key has used up its requests; try again after `Retry-After` seconds.",
+    429: "The API key has used up its requests, or the service is overloaded; try again after "
+    "`Retry-After` seconds.",
     500: "The service failed; the log has the cause under this `request_id`.",
     503: "The service is not ready; try again after `Retry-After` seconds.",
     504: "The search took longer than `timeout_ms`.",

@@ -26,6 +26,7 @@ The tree::
     │   └── RateLimitedError         its key allows no more for the moment
     ├── KeyFileError                 a key file cannot be used
     ├── FeedbackLogError             the feedback log, or its key, cannot be read or written
+    ├── OverloadedError              more is asked than can be answered in time
     ├── EncodingError                the encoder failed
     └── StoreError                   the passage store failed
         ├── StoreLockedError         another process has the directory open
@@ -254,6 +255,23 @@ class RateLimitedError(AccessError):
     def __init__(self, retry_after: int) -> None:
         super().__init__(
             f"The API key has used up its requests. Try again in {retry_after} seconds."
+        )
+        self.retry_after = retry_after
+
+
+class OverloadedError(IsoglotError):
+    """More is asked than can be answered in time; nothing has been done.
+
+    Args:
+        what: What there is too much for, to complete "Too much waits for ...".
+        retry_after: Seconds to wait, at least 1.
+    """
+
+    code: ClassVar[str] = "overloaded"
+
+    def __init__(self, what: str, *, retry_after: int = 1) -> None:
+        super().__init__(
+            f"Too much waits for {what}. Try again in {retry_after} seconds, and send less at once."
         )
         self.retry_after = retry_after
 

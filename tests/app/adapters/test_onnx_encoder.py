@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from app.adapters import onnx_encoder
+from app.adapters import token_encoder
 from app.adapters.onnx_encoder import OnnxEncoder
 from app.core.errors import BundleError, EncodingError, UnencodableTextError
 from tests.bundles import TINY_MODEL, TINY_TOKENIZER, tiny_spec
@@ -36,16 +36,16 @@ def test_vectors_are_float32_unit_rows_in_the_order_of_the_texts():
 
 @pytest.mark.parametrize("tokens_a_batch", [1, 40, 10_000])
 def test_a_text_has_the_same_vector_alone_and_in_a_padded_batch(monkeypatch, tokens_a_batch):
-    monkeypatch.setattr(onnx_encoder, "TOKENS_A_BATCH", tokens_a_batch)
+    monkeypatch.setattr(token_encoder, "TOKENS_A_BATCH", tokens_a_batch)
     together = encoder().encode_passages(TEXTS)
     alone = np.concatenate([encoder().encode_passages([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 def test_batches_hold_every_row_once_and_stay_in_the_token_budget(monkeypatch):
-    monkeypatch.setattr(onnx_encoder, "TOKENS_A_BATCH", 100)
+    monkeypatch.setattr(token_encoder, "TOKENS_A_BATCH", 100)
     lengths = [3, 50, 0, 49, 200, 7, 7, 90]
-    batches = list(onnx_encoder._batches(lengths))
+    batches = list(token_encoder._batches(lengths))
     assert sorted(row for batch in batches for row in batch) == [0, 1, 3, 4, 5, 6, 7]
     for batch in batches:
         padded = len(batch) * max(lengths[row] for row in batch)

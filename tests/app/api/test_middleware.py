@@ -1,3 +1,4 @@
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -36,6 +37,34 @@ async def test_every_response_carries_safe_headers(client, path):
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["x-frame-options"] == "DENY"
+
+
+@pytest.mark.parametrize("path", ["/search", "/v1/search"])
+async def test_a_search_beyond_those_that_may_be_under_way_is_refused_at_once(
+    serve, store, monkeypatch, path
+):
+    may_answer = asyncio.Event()
+    search = store.search
+
+    async def slow_search(queries):
+        await may_answer.wait()
+        return await search(queries)
+
+    monkeypatch.setattr(store, "search", slow_search)
+    async with serve(max_searches=2) as client:
+        admitted = [
+            asyncio.create_task(client.post(path, json={"query": f"the hole {n}"}))
+            for n in range(2)
+        ]
+        await asyncio.sleep(0.05)
+        refused = await client.post(path, json={"query": "the hole"})
+        assert (await client.get("/health/live")).status_code == 200
+        may_answer.set()
+        assert [answer.status_code for answer in await asyncio.gather(*admitted)] == [200, 200]
+        assert (await client.post(path, json={"query": "the hole"})).status_code == 200
+
+    problem_of(refused, 429, "overloaded")
+    assert refused.headers["retry-after"] == "1"
 
 
 async def test_a_body_that_states_too_large_a_size_is_refused(serve):

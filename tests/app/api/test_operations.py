@@ -136,6 +136,8 @@ async def test_a_bundle_without_calibrator_is_described_without_one(serve, uncal
 
 async def test_searches_move_the_metrics_of_probability_and_stages(stocked):
     request = {**QUESTION, "language": {"query": "en"}}
+    passes = "isoglot_encoder_forward_duration_seconds_count"
+    warm_up = Samples((await stocked.get("/metrics")).text).value(passes, lane="query")
 
     await stocked.post("/v1/search", json=request)
 
@@ -145,7 +147,7 @@ async def test_searches_move_the_metrics_of_probability_and_stages(stocked):
     stated = "isoglot_hit_probability_count"
     assert found.total(stated, relation="same") + found.total(stated, relation="cross") == 3
     assert found.total(stated, position="1") == 1
-    assert found.value("isoglot_encoder_forward_duration_seconds_count", lane="query") == 2
+    assert found.value(passes, lane="query") == warm_up + 1
     assert found.value("isoglot_store_passages") == 3
     assert found.total("isoglot_bundle_info") == 1
 

@@ -4,8 +4,9 @@ import threading
 import numpy as np
 import pytest
 
+from app.core import encoding
 from app.core.encoding import PASSAGES_A_PASS, EncoderThread
-from app.core.errors import EncodingError
+from app.core.errors import EncodingError, UnencodableTextError
 from tests.fakes import FAKE_DIM, FAKE_ENCODER_SPEC, FakeEncoder
 
 
@@ -63,7 +64,7 @@ async def test_unusable_vectors_are_an_error(vectors, message):
 
 async def test_a_query_goes_between_two_passes_of_a_long_ingest():
     order: list[str] = []
-    may_run = threading.Event()
+    has_begun, may_run = threading.Event(), threading.Event()
 
     class Recording(FakeEncoder):
         def encode_queries(self, texts):
@@ -71,16 +72,145 @@ async def test_a_query_goes_between_two_passes_of_a_long_ingest():
             return super().encode_queries(texts)
 
         def encode_passages(self, texts):
+            has_begun.set()
             may_run.wait(5)
             order.append("pass")
             return super().encode_passages(texts)
 
     thread = EncoderThread(Recording())
     ingest = asyncio.create_task(thread.encode_passages(["text"] * (3 * PASSAGES_A_PASS)))
-    await asyncio.sleep(0)
+    await asyncio.to_thread(has_begun.wait, 5)
     query = asyncio.create_task(thread.encode_query("text"))
     await asyncio.sleep(0)
     may_run.set()
     await asyncio.gather(ingest, query)
     thread.close()
     assert order == ["pass", "query", "pass", "pass"]
+
+
+class Counting(FakeEncoder):
+    """Remembers the texts of every pass, and the thread it ran on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes: list[list[str]] = []
+        self.threads: set[str] = set()
+
+    def encode_queries(self, texts):
+        self.passes.append(list(texts))
+        self.threads.add(threading.current_thread().name)
+        return super().encode_queries(texts)
+
+    def encode_passages(self, texts):
+        self.passes.append(list(texts))
+        return super().encode_passages(texts)
+
+
+@pytest.fixture
+def counting():
+    return Counting()
+
+
+async def test_a_query_that_was_asked_before_is_not_encoded_again(counting):
+    thread = EncoderThread(counting)
+    first = await thread.encode_queries(["one", "two", "one"])
+    again = await thread.encode_queries(["two", "three"])
+    thread.close()
+    assert counting.passes == [["one", "two"], ["three"]]
+    np.testing.assert_array_equal(first[0], first[2])
+    np.testing.assert_array_equal(first[1], again[0])
+
+
+async def test_passages_are_encoded_shortest_first_and_with_little_padding(counting):
+    thread = EncoderThread(counting)
+    texts = ["word " * n for n in (40, 1, 36, 2)]
+    vectors = await thread.encode_passages(texts)
+    thread.close()
+    assert counting.passes == [[texts[1], texts[3]], [texts[2], texts[0]]]
+    np.testing.assert_array_equal(vectors, FakeEncoder().encode_passages(texts))
+
+
+async def test_a_quick_encoder_is_asked_for_queries_on_the_event_loop(counting, monkeypatch):
+    monkeypatch.setattr(encoding, "DIRECT_SECONDS", 60.0)
+    thread = EncoderThread(counting)
+    facts = await thread.warm_up("fake")
+    counting.threads.clear()
+    await thread.encode_query("text")
+    thread.close()
+    assert (facts.engine, facts.direct) == ("fake", True)
+    assert counting.threads == {threading.current_thread().name}
+
+
+async def test_a_slow_encoder_is_asked_on_its_thread(counting, monkeypatch):
+    monkeypatch.setattr(encoding, "DIRECT_SECONDS", 0.0)
+    thread = EncoderThread(counting)
+    facts = await thread.warm_up()
+    counting.threads.clear()
+    await thread.encode_query("text")
+    thread.close()
+    assert not facts.direct
+    assert counting.threads == {"encoder"}
+
+
+async def test_long_queries_are_never_encoded_on_the_event_loop(counting, monkeypatch):
+    monkeypatch.setattr(encoding, "DIRECT_SECONDS", 60.0)
+    thread = EncoderThread(counting)
+    await thread.warm_up()
+    counting.threads.clear()
+    await thread.encode_queries(["word " * 64] * 3 + ["other " * 64])
+    thread.close()
+    assert counting.threads == {"encoder"}
+
+
+async def test_of_queries_that_share_a_pass_only_the_unencodable_ones_fail():
+    may_run = threading.Event()
+
+    class Refusing(FakeEncoder):
+        def encode_queries(self, texts):
+            may_run.wait(5)
+            if "bad" in texts:
+                raise UnencodableTextError("no token")
+            return super().encode_queries(texts)
+
+    thread = EncoderThread(Refusing(), merge_queries=True)
+    # The first holds the thread up, so that the others wait together.
+    asked = [asyncio.create_task(thread.encode_query(t)) for t in ("first", "good", "bad")]
+    await asyncio.sleep(0)
+    may_run.set()
+    _, good, bad = await asyncio.gather(*asked, return_exceptions=True)
+    thread.close()
+    np.testing.assert_array_equal(good, FakeEncoder().encode_queries(["good"])[0])
+    assert isinstance(bad, UnencodableTextError)
+
+
+async def test_an_encoder_that_fails_fails_for_all_who_wait_for_the_pass():
+    class Broken(FakeEncoder):
+        def encode_queries(self, texts):
+            raise EncodingError("out of memory")
+
+    thread = EncoderThread(Broken(), merge_queries=True)
+    asked = [thread.encode_query("one"), thread.encode_query("two")]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    thread.close()
+    assert all(isinstance(answer, EncodingError) for answer in answers)
+
+
+async def test_the_observer_learns_of_the_cache():
+    told: list[tuple[object, ...]] = []
+
+    class Observer:
+        def looked_up(self, *, hit):
+            told.append(("hit", hit))
+
+        def cached(self, size):
+            told.append(("cached", size > 0))
+
+        def queued(self, lane, tokens): ...
+        def waited(self, lane, seconds): ...
+        def refused(self, lane): ...
+
+    thread = EncoderThread(FakeEncoder(), observer=Observer())
+    await thread.encode_query("text")
+    await thread.encode_query("text")
+    thread.close()
+    assert told == [("hit", False), ("cached", True), ("hit", True)]
