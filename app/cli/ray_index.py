@@ -8,6 +8,7 @@ nor written again. The same holds for a command that is run again.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -77,8 +78,9 @@ def run_ray_index(
 
 @contextmanager
 def _cluster(address: str) -> Iterator[Any]:
-    # Nothing about this machine is reported to anybody.
+    # Nothing about this machine is reported to anybody, and what Ray mends is not shown.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data
@@ -90,6 +92,7 @@ def _cluster(address: str) -> Iterator[Any]:
     try:
         ray.init(address, logging_level="error", log_to_driver=False, **options)
         # There is a bar of ours, and its own would be drawn over it.
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise CannotStartError(f"There is no Ray cluster at {address}: {error}") from error

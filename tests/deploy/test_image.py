@@ -150,13 +150,10 @@ def run(image: Image, words: list[str], **more: str) -> subprocess.CompletedProc
     )
 
 
-def test_the_image_carries_neither_torch_nor_pip_and_leaves_room_for_its_base(
-    image, record_property
-):
+def test_the_image_carries_neither_torch_nor_pip_and_leaves_room_for_its_base(image):
     installed = {path.name for path in (image.root / "opt/isoglot").glob("lib/*/site-packages/*")}
     assert not {"torch", "pip", "setuptools", "scipy", "sklearn"} & installed
     megabytes = sum(path.stat().st_size for path in image.files()) / 1e6
-    record_property("megabytes", round(megabytes))
     assert megabytes < TARGET_MEGABYTES
 
 
