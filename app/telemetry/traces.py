@@ -14,8 +14,16 @@ from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
 from structlog.typing import EventDict, WrappedLogger
 
-TELEMETRY: TelemetryConfig = {"metrics": False, "logs": False}
-"""What FastAPI sends: traces alone. Metrics are for Prometheus to fetch, logs go to stderr."""
+_POLLED = frozenset({"/health/live", "/health/ready", "/metrics"})
+
+TELEMETRY: TelemetryConfig = {
+    "auto_configure": True,
+    "exclude": lambda scope: scope["path"] in _POLLED,
+    "metrics": False,
+    "logs": False,
+}
+"""What FastAPI sends where the environment names a collector: traces alone. Metrics are for
+Prometheus to fetch, logs go to stderr."""
 
 
 def record_stages(milliseconds: Mapping[str, float]) -> None:

@@ -12,9 +12,12 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 from urllib.request import Request, urlopen
 
 import pytest
@@ -111,12 +114,15 @@ def secrets(tmp_path_factory) -> Path:
 
 
 @contextmanager
-def started(image: Image, secrets: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(
+    image: Image, secrets: Path, **more: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run the command of the image; yields the process and the port that it listens on."""
     variables = image.environment(
         ISOGLOT_HOST="127.0.0.1",
         ISOGLOT_PORT="0",
         ISOGLOT_KEY_FILE=str(secrets / "isoglot_keys"),
+        **more,
     )
     with subprocess.Popen(
         dockerfile.command(image.stages, "cpu"),
@@ -136,6 +142,14 @@ def started(image: Image, secrets: Path) -> Iterator[tuple[subprocess.Popen[str]
                 pytest.fail("the service ended before it was ready")
         finally:
             process.kill()
+
+
+def search(port: str, key: str) -> dict[str, Any]:
+    body = json.dumps({"query": "Wie repariere ich einen platten Fahrradreifen?"}).encode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    with urlopen(Request(f"http://127.0.0.1:{port}/search", body, headers)) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def run(image: Image, words: list[str], **more: str) -> subprocess.CompletedProcess[str]:
@@ -173,10 +187,7 @@ def test_the_service_starts_indexes_the_demo_searches_and_stops(image, secrets):
         indexed = run(image, words, ISOGLOT_API_KEY_FILE=str(secrets / "isoglot_operator_key"))
         assert indexed.returncode == 0, indexed.stderr
 
-        body = json.dumps({"query": "Wie repariere ich einen platten Fahrradreifen?"}).encode()
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-        with urlopen(Request(f"{url}/search", body, headers)) as answer:
-            first = json.load(answer)["hits"][0]
+        first = search(port, key)["hits"][0]
         assert first["parallel_id"].startswith("bicycle")
         assert 0 < first["probability"] < 1
 
@@ -185,6 +196,38 @@ def test_the_service_starts_indexes_the_demo_searches_and_stops(image, secrets):
     assert run(image, health).returncode != 0
     written = {path for path in image.files() - before if path.suffix != ".pyc"}
     assert not written, "the service writes outside of /data, where nothing can be written"
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes what is exported, and keeps the bodies."""
+
+    bodies: ClassVar[list[bytes]] = []
+
+    def do_POST(self) -> None:
+        self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_traces_reach_the_collector_that_is_named(image, secrets):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever).start()
+        endpoint = f"http://127.0.0.1:{collector.server_port}"
+        named = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+        }
+        with started(image, secrets, **named) as (process, port):
+            search(port, (secrets / "isoglot_operator_key").read_text())
+            process.terminate()
+            assert process.wait(timeout=30) == 0
+        collector.shutdown()
+    exported = b"".join(Collector.bodies)
+    for stage in (b"language", b"encode", b"search", b"calibrate"):
+        assert stage in exported
 
 
 def test_without_keys_the_image_refuses_to_listen_to_other_machines(image):

@@ -61,6 +61,14 @@ async def test_every_stage_of_a_search_is_a_span_of_its_request(exporter, stocke
     assert (stages[-1].end_time or 0) <= (request.end_time or 0)
 
 
+async def test_what_others_ask_every_few_seconds_is_not_traced(exporter, stocked):
+    exporter.clear()
+    for path in ("/health/live", "/health/ready", "/metrics"):
+        await stocked.get(path)
+
+    assert exporter.get_finished_spans() == ()
+
+
 async def test_what_was_asked_and_found_is_in_no_span(exporter, stocked):
     await stocked.post("/search", json={"query": "hole"})
 
