@@ -1,8 +1,9 @@
 """Fits a calibrator: logit-linear heads on judged hits of served lists.
 
 Every source weighs the same in each relation, however many hits it has. A source with a level of
-its own (see ``CalibrationSource.own_level``) has an offset that is fitted and then left out. The
-ridge is chosen by cross-validation over documents, because hits of one list are not independent.
+its own (see ``CalibrationSource.own_level``) has an offset and slopes that are fitted and then
+left out: it tells how the relations differ, and nothing else. The ridge is chosen by
+cross-validation over documents, because hits of one list are not independent.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def fit_head(data: HeadData, features: Sequence[str], ridges: Sequence[float]) -
     Where there is one candidate it is taken, without cross-validation.
     """
     x = np.column_stack([data.columns[name] for name in features])
-    design = np.column_stack([x, data.offsets])
+    design = np.column_stack([x, data.offsets, *_own_slopes(x, features, data.offsets)])
     choice = choose_ridge(
         design,
         data.relevant,
@@ -134,6 +135,21 @@ def fit_head(data: HeadData, features: Sequence[str], ridges: Sequence[float]) -
             "better scores are less relevant. Look at the encoder and at the judgements."
         )
     return FittedHead(head, fit, choice.penalty.ridge, choice.nll)
+
+
+def _own_slopes(x: FloatArray, features: Sequence[str], offsets: FloatArray) -> list[FloatArray]:
+    """Return columns that leave nothing to sources with a level of their own but ``same``.
+
+    A head without that feature, which cannot tell the relations apart, gets none: it is to learn
+    from hits of both.
+    """
+    if "same" not in features:
+        return []
+    return [
+        offsets * x[:, [number]]
+        for number, name in enumerate(features)
+        if not name.startswith("same")
+    ]
 
 
 def calibrator_text(

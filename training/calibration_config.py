@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -16,10 +16,15 @@ DEFAULT_FEATURES = (
     "score",
     "background",
     "log_corpus",
+    "log_language_corpus",
     "log_language_rank",
+    "language_lead",
+    "language_lag",
     "same",
-    "same*score",
 )
+
+Composition: TypeAlias = Literal["everything", "languages", "source"]
+"""Where the passages of a corpus come from; see ``training/calibration_corpora.py``."""
 
 
 class CalibrationSource(PairSource):
@@ -30,8 +35,8 @@ class CalibrationSource(PairSource):
             of ``training.data.is_held_out``); all documents where it is ``None``.
         judged: Whether its questions are asked; otherwise its passages are distractors only.
         own_level: Its judgements are coarser than "this sentence answers" (a heading and the
-            text below it), so it gets an offset of its own in the fit, which is not used when
-            serving: it informs how relations differ, not how likely a hit is.
+            text below it), so it gets an offset and slopes of its own in the fit, which are not
+            used when serving: it informs how relations differ, not how likely a hit is.
     """
 
     judged: bool = True
@@ -46,6 +51,7 @@ class CalibrationConfig(Table):
         sources: The sets; their passages are merged into one pool.
         features: Features of the hit head.
         corpus_sizes: Rungs of the ladder, ascending; the whole pool is always the last rung.
+        compositions: Where the passages of these corpora come from.
         queries_a_rung: How many queries are served at each rung but the last, from as many
             corpora as it takes.
         unanswered_share: Share of the served lists whose corpus does not hold an answer; only the
@@ -61,6 +67,7 @@ class CalibrationConfig(Table):
     sources: tuple[CalibrationSource, ...] = Field(min_length=1, alias="set")
     features: tuple[str, ...] = DEFAULT_FEATURES
     corpus_sizes: tuple[Count, ...] = (250, 1000, 4000, 16000)
+    compositions: tuple[Composition, ...] = Field(default=("everything",), min_length=1)
     queries_a_rung: Count = 2500
     unanswered_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     ridges: tuple[NonNegative, ...] = Field(default=(0.1, 1.0, 10.0, 100.0), min_length=1)

@@ -1,8 +1,7 @@
 """What a calibrator is fitted on: judged hits of served lists, over a ladder of corpus sizes.
 
 The passages of all sets make one multilingual pool, so that the distractors are real. A rung of
-the ladder is a smaller corpus drawn from it: the relevant passages of some queries, in all their
-languages, and as many others at random. Relevant passages fill at most half of it.
+the ladder is a smaller corpus drawn from it (``training/calibration_corpora.py``).
 
 With ``unanswered_share`` other queries are served at every rung as well, from a corpus that their
 answers were taken out of: users also ask what nothing answers. How many of them do is a prior that
@@ -14,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,14 +23,13 @@ from numpy.typing import NDArray
 from app.core.ports import Encoder
 from app.core.types import BoolArray, VectorArray
 from training.calibration_config import CalibrationConfig, CalibrationSource
+from training.calibration_corpora import Drawing
 from training.data import PairRow, fingerprint, is_held_out, read_pairs
 from training.embedding import embed_passages, embed_queries, progress
 from training.errors import DataError
 from training.question_set import UNJUDGED, QuestionSource, question_set
 from training.retrieval_set import RetrievalSet, RowArray, assemble
 from training.served import HitTable, concatenate, serve
-
-_RELEVANT_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +41,7 @@ class CalibrationPool:
         queries: Vectors of the queries.
         passages: Vectors of the passages.
         source: Number of the source of every query, in the order of the configuration.
+        passage_source: Number of the source of every passage.
         asked: Rows of the queries of judged sources.
     """
 
@@ -50,6 +49,7 @@ class CalibrationPool:
     queries: VectorArray
     passages: VectorArray
     source: RowArray
+    passage_source: RowArray
     asked: RowArray
 
 
@@ -100,13 +100,14 @@ def build_pool(
     encoder: Encoder, sets: Sequence[RetrievalSet], config: CalibrationConfig
 ) -> CalibrationPool:
     """Merge sets into one pool and embed it."""
-    data, source = _merge(sets)
+    data, source, passage_source = _merge(sets)
     judged = np.array([source.judged for source in config.sources])
     return CalibrationPool(
         data=data,
         queries=embed_queries(encoder, [query.text for query in data.queries]),
         passages=embed_passages(encoder, [passage.text for passage in data.passages]),
         source=source,
+        passage_source=passage_source,
         asked=np.flatnonzero(judged[source]),
     )
 
@@ -116,12 +117,13 @@ def collect_hits(pool: CalibrationPool, config: CalibrationConfig) -> Calibratio
     rungs = [size for size in config.corpus_sizes if size < len(pool.data.passages)]
     rng = np.random.default_rng(config.seed)
     tables, sources, marks, queries = [], [], [], 0
+    drawing = Drawing(pool.data, pool.asked, pool.passage_source, config.compositions, rng)
     for size in progress([*rungs, None], "Serving", len(rungs) + 1):
-        for asked, eligible in _corpora(pool, size, config.queries_a_rung, rng):
+        for asked, eligible in drawing.corpora(size, config.queries_a_rung):
             lists = [(asked, eligible, True)]
             if config.unanswered_share > 0.0:
-                without = _draw_unanswered(pool, len(asked), config.unanswered_share, rng)
-                lists.append((without, _without_answers(pool, without, eligible), False))
+                without = drawing.unanswered(len(asked), config.unanswered_share)
+                lists.append((without, drawing.without_answers(without, eligible), False))
             for rows, corpus, answered in lists:
                 table = serve(
                     pool.data,
@@ -192,7 +194,7 @@ def _cap(rows: Sequence[PairRow], cap: int | None, seed: int) -> list[PairRow]:
     return kept
 
 
-def _merge(sets: Sequence[RetrievalSet]) -> tuple[RetrievalSet, RowArray]:
+def _merge(sets: Sequence[RetrievalSet]) -> tuple[RetrievalSet, RowArray, RowArray]:
     judgements = {}
     for data in sets:
         for row, query in enumerate(data.queries):
@@ -200,61 +202,19 @@ def _merge(sets: Sequence[RetrievalSet]) -> tuple[RetrievalSet, RowArray]:
             judgements[query.id] = {data.passages[p].id: int(grade) for p, grade in grades} | {
                 data.passages[p].id: UNJUDGED for p in data.unjudged[row]
             }
-    source_of = {query.id: number for number, data in enumerate(sets) for query in data.queries}
+    query_source = {query.id: number for number, data in enumerate(sets) for query in data.queries}
+    passage_source = {p.id: number for number, data in enumerate(sets) for p in data.passages}
     merged = assemble(
         "calibration pool",
         [query for data in sets for query in data.queries],
         [passage for data in sets for passage in data.passages],
         judgements,
     )
-    return merged, np.array([source_of[query.id] for query in merged.queries], dtype=np.int64)
-
-
-def _corpora(
-    pool: CalibrationPool, size: int | None, queries: int, rng: np.random.Generator
-) -> Iterator[tuple[RowArray, RowArray]]:
-    """Yield (queries, eligible passages) of a rung; ``None`` is the whole pool."""
-    everything = np.arange(len(pool.data.passages))
-    if size is None:
-        yield pool.asked, everything
-        return
-    served = 0
-    while served < queries:
-        asked, needed = _draw_queries(pool, int(size * _RELEVANT_SHARE), rng)
-        others = rng.permutation(np.setdiff1d(everything, needed))[: size - len(needed)]
-        yield asked, np.sort(np.concatenate([needed, others]))
-        served += len(asked)
-
-
-def _draw_queries(
-    pool: CalibrationPool, most: int, rng: np.random.Generator
-) -> tuple[RowArray, RowArray]:
-    """Draw queries while their relevant passages fit, at least one."""
-    needed: set[int] = set()
-    asked: list[int] = []
-    for query in rng.permutation(pool.asked):
-        grown = needed.union(pool.data.relevant[query].tolist())
-        if asked and len(grown) > most:
-            break
-        needed = grown
-        asked.append(int(query))
-    return np.array(sorted(asked)), np.array(sorted(needed))
-
-
-def _draw_unanswered(
-    pool: CalibrationPool, answered: int, share: float, rng: np.random.Generator
-) -> RowArray:
-    """Draw so many queries that they are ``share`` of all lists of a corpus."""
-    wanted = round(answered * share / (1.0 - share))
-    drawn: RowArray = np.sort(rng.permutation(pool.asked)[:wanted])
-    return drawn
-
-
-def _without_answers(pool: CalibrationPool, queries: RowArray, eligible: RowArray) -> RowArray:
-    """Return the passages that are no answer, and no undecided one, to any of the queries."""
-    answers = [pool.data.relevant[query] for query in queries]
-    undecided = [pool.data.unjudged[query] for query in queries]
-    return np.setdiff1d(eligible, np.concatenate([*answers, *undecided, eligible[:0]]))
+    return (
+        merged,
+        np.array([query_source[query.id] for query in merged.queries], dtype=np.int64),
+        np.array([passage_source[passage.id] for passage in merged.passages], dtype=np.int64),
+    )
 
 
 def labels(config: CalibrationConfig) -> NDArray[np.str_]:

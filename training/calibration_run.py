@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,27 +46,14 @@ from training.evaluate_calibration import (
     ours,
 )
 from training.onnx_encoder import ExportedEncoder
-from training.reference_calibrators import PlattParameters, fit_netcal, fit_platt
+from training.reference_calibrators import ScoreMap, fit_references
 from training.report import calibration_page
 from training.served import HitTable
 
 CALIBRATION_FILE = "calibration.json"
-PLATT = "Platt on the score"
-BASE_RATE = "base rate"
 SCORE_EDGES = tuple(round(-0.1 + 0.05 * step, 2) for step in range(23))
 PROBABILITY_EDGES = (0.01, 0.02, 0.05, *(step / 10 for step in range(1, 10)), 0.95, 0.98)
 _MIN_RELEVANT = 20
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantProbability:
-    """The same probability for every hit."""
-
-    value: float
-
-    def __call__(self, hits: HitTable) -> FloatArray:
-        """Return the probabilities of hits."""
-        return np.full(len(hits), self.value)
 
 
 def calibrate_encoder(
@@ -104,7 +90,7 @@ def calibrate_encoder(
         "config": config.model_dump(mode="json", by_alias=True),
         "data_sha256": digest,
         "heads": {name: _facts(getattr(heads, name)) for name in FittedHeads.__slots__},
-        "references": _reference_parameters(answered),
+        "references": {name: map_.to_json() for name, map_ in _references(answered).items()},
         "held_out_documents": held_out,
         "leave_one_source_out": transfer,
     }
@@ -119,10 +105,7 @@ def calibrate_encoder(
 def read_references(directory: Path) -> dict[str, HitsToProbability]:
     """Return the score-only references that were fitted on the calibration hits."""
     raw = json.loads((directory / CALIBRATION_FILE).read_text(encoding="utf-8"))["references"]
-    return {
-        PLATT: by_score(PlattParameters(**raw["platt"])),
-        BASE_RATE: ConstantProbability(raw["base_rate"]),
-    }
+    return {name: by_score(ScoreMap.from_json(reference)) for name, reference in raw.items()}
 
 
 def reference_distributions(
@@ -158,14 +141,8 @@ def _held_out(
     heads = fit_heads(collected.where(~test), config)
     kept = collected.where(~test & collected.answered)
     text = calibrator_text(heads, kept, binding=binding, data_sha256=digest, metrics={})
-    y = kept.hits.relevant.astype(np.float64)
-    score, weights = kept.hits.score, balanced_weights(kept.source, kept.hits.same)
-    methods: dict[str, HitsToProbability] = {
-        OURS: ours(_load(text)),
-        PLATT: by_score(fit_platt(score, y, weights)),
-        **{name: by_score(method) for name, method in fit_netcal(score, y).items()},
-        BASE_RATE: ConstantProbability(float(y.mean())),
-    }
+    methods = {OURS: ours(_load(text))}
+    methods |= {name: by_score(method) for name, method in _references(kept).items()}
     return measure_groups(collected.hits.where(test & collected.answered), methods)
 
 
@@ -194,20 +171,19 @@ def _leave_one_source_out(
     return ratios
 
 
-def _reference_parameters(collected: CalibrationHits) -> dict[str, Any]:
+def _references(collected: CalibrationHits) -> dict[str, ScoreMap]:
     hits = collected.hits
-    y = hits.relevant.astype(np.float64)
-    platt = fit_platt(hits.score, y, balanced_weights(collected.source, hits.same))
-    return {"platt": asdict(platt), "base_rate": float(y.mean())}
+    weights = balanced_weights(collected.source, hits.same)
+    return fit_references(hits.score, hits.relevant.astype(np.float64), weights)
 
 
 def _facts(fitted: FittedHead) -> dict[str, Any]:
     names = [*fitted.head.features]
-    offsets = fitted.fit.coef[len(names) :]
+    unserved = fitted.fit.coef[len(names) :]
     return {
         "coef": dict(zip(names, fitted.head.coef, strict=True)),
         "intercept": fitted.head.intercept,
-        "own_level_offsets": offsets.tolist(),
+        "of_own_level": unserved.tolist(),
         "ridge": fitted.ridge,
         "cross_validated_nll": {str(k): v for k, v in fitted.cross_validated_nll.items()},
         "largest_gradient": fitted.fit.gradient,

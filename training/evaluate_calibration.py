@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from app.core.calibration.calibrator import Calibrator
 from app.core.types import BoolArray, FloatArray
+from training.calibration_corpora import Drawing
 from training.evaluate import EmbeddedSet
 from training.metrics.calibration import measure
-from training.served import HitTable, serve
+from training.reference_calibrators import ScoreMap
+from training.served import HitTable, concatenate, serve
 
 HitsToProbability: TypeAlias = Callable[[HitTable], FloatArray]
 
@@ -32,20 +34,52 @@ def serve_all(embedded: EmbeddedSet) -> HitTable:
     )
 
 
+def by_score(method: ScoreMap) -> HitsToProbability:
+    """Return a calibrator of the score alone as a function of hits."""
+    return lambda hits: method(hits.score)
+
+
+def serve_growing(
+    embedded: EmbeddedSet, sizes: Sequence[int], *, queries: int, seed: int = 0
+) -> dict[int, HitTable]:
+    """Serve queries of a set from corpora of several sizes drawn from it, and from the whole.
+
+    Args:
+        embedded: The set.
+        sizes: Numbers of passages; those that are not below the whole are left out.
+        queries: How many queries to serve at each size at least, from as many corpora as it
+            takes; the whole answers all of them.
+        seed: Decides the corpora.
+
+    Returns:
+        Number of passages to judged hits, ascending.
+    """
+    data, whole = embedded.data, len(embedded.data.passages)
+    everyone = np.arange(len(data.queries))
+    drawing = Drawing(
+        data,
+        everyone,
+        np.zeros(whole, dtype=np.int64),
+        ("everything",),
+        np.random.default_rng(seed),
+    )
+    tables: dict[int, HitTable] = {}
+    for size in sorted(size for size in sizes if size < whole):
+        tables[size] = concatenate(
+            [
+                serve(data, embedded.queries, embedded.passages, asked=asked, pool=pool)
+                for asked, pool in drawing.corpora(size, queries)
+            ]
+        )
+    tables[whole] = serve_all(embedded)
+    return tables
+
+
 def ours(calibrator: Calibrator) -> HitsToProbability:
     """Return the calibrator as a function of hits whose languages are known."""
 
     def probability(hits: HitTable) -> FloatArray:
         return calibrator.hit_probability(hits.features())
-
-    return probability
-
-
-def by_score(method: Callable[[FloatArray], FloatArray]) -> HitsToProbability:
-    """Return a calibrator of the score alone as a function of hits."""
-
-    def probability(hits: HitTable) -> FloatArray:
-        return method(hits.score)
 
     return probability
 
@@ -74,6 +108,54 @@ def measure_groups(
             for name, method in methods.items()
         }
     return results
+
+
+def growth(
+    tables: Mapping[int, HitTable], methods: Mapping[str, HitsToProbability]
+) -> dict[str, dict[str, Any]]:
+    """Return what a growing corpus does to probabilities.
+
+    Args:
+        tables: What ``serve_growing`` returned.
+        methods: Name to method.
+
+    Returns:
+        Number of passages to method to ``same``, ``cross`` and ``rank 1``, each with what
+        ``measure`` measures but the diagram; and ``languages``: relation and query language to
+        expected / observed.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for size, hits in tables.items():
+        groups = measure_groups(hits, methods, languages=True)
+        found[str(size)] = {
+            name: {
+                "languages": {
+                    group: measured[name]["expected_observed"]["value"]
+                    for group, measured in groups.items()
+                    if "/" in group and not group.endswith("/rank 1")
+                },
+                **{
+                    group: {k: v for k, v in groups[group][name].items() if k != "diagram"}
+                    for group in ("same", "cross", "rank 1")
+                    if group in groups
+                },
+            }
+            for name in methods
+        }
+    return found
+
+
+def measure_pairs(hits: HitTable, method: HitsToProbability) -> dict[str, dict[str, Any]]:
+    """Return language pair (``de>en``) to measures; pairs with few hits are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    pairs = np.char.add(np.char.add(hits.query_language, ">"), hits.passage_language)
+    for pair in np.unique(pairs).tolist():
+        selected = hits.where(pairs == pair)
+        if len(selected) < MIN_HITS:
+            continue
+        measured = measure(method(selected), selected.relevant, selected.cluster)
+        found[pair] = {k: v for k, v in measured.to_json().items() if k != "diagram"}
+    return found
 
 
 def measure_first_hit(hits: HitTable, calibrator: Calibrator) -> dict[str, Any]:

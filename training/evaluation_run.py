@@ -25,12 +25,15 @@ from training.compare import RESULTS_FILE
 from training.embedding import IN_MEMORY, VectorStorage
 from training.errors import ConfigError, DataError
 from training.evaluate import EmbeddedSet, embed_set, rank_relevant, summarise, write_run
+from training.evaluate_answerable import measure_answerable
 from training.evaluate_calibration import (
     OURS,
+    growth,
     measure_first_hit,
     measure_groups,
+    measure_pairs,
     ours,
-    serve_all,
+    serve_growing,
 )
 from training.lexicon import read_lexicon
 from training.metrics.bootstrap import REPLICATES
@@ -49,12 +52,21 @@ from training.report import (
     ratio_table,
     retrieval_tables,
 )
+from training.report_calibration import (
+    draw_growth,
+    draw_languages,
+    draw_refusal,
+    growth_table,
+    pair_table,
+)
 from training.retrieval_set import RetrievalSet, read_retrieval_set
 from training.search import Device
 from training.sets_table import sets_table
 from training.trec_run import Run, read_run_file
 
 TABLE_FILE = "table.md"
+GROWTH_SIZES = (250, 1000, 4000)
+GROWTH_QUERIES = 2500
 _RELATIONS = ("same", "cross")
 
 __all__ = [
@@ -173,7 +185,7 @@ def evaluate_encoder(encoder: ExportedEncoder, options: EvaluationOptions, out: 
         if calibrator is not None and options.calibration is not None:
             part["calibration"] = _calibration(embedded, calibrator, options.calibration)
             writing.tables.append(_calibration_part(part["calibration"]))
-            _draw(data.name, part["calibration"]["groups"], out)
+            _draw(data.name, part["calibration"], out)
         if options.run_files:
             write_run(embedded, out / f"{data.name}.run", device=options.device)
     return writing.finish()
@@ -229,12 +241,16 @@ def _run_part(run: Run) -> str:
 
 
 def _calibration(embedded: EmbeddedSet, calibrator: Calibrator, directory: Path) -> dict[str, Any]:
-    hits = serve_all(embedded)
+    tables = serve_growing(embedded, GROWTH_SIZES, queries=GROWTH_QUERIES)
+    hits = tables[len(embedded.data.passages)]
     methods = {OURS: ours(calibrator), **read_references(directory)}
     return {
         "calibrator": calibrator.id,
         "groups": measure_groups(hits, methods, languages=True),
+        "pairs": measure_pairs(hits, methods[OURS]),
+        "growth": growth(tables, methods),
         "answerable": measure_first_hit(hits, calibrator),
+        "refusal": measure_answerable(embedded, hits, calibrator),
     }
 
 
@@ -245,11 +261,19 @@ def _calibration_part(result: dict[str, Any]) -> str:
         calibration_table({**overall(result["groups"]), **answerable}),
         "Expected / observed relevant hits:\n",
         ratio_table(result["groups"], OURS),
+        "Expected / observed by language pair:\n",
+        pair_table(result["pairs"]),
+        "A growing corpus:\n",
+        growth_table(result["growth"]),
+        f"AUROC, questions with against without answers: {result['refusal']['auroc']:.3f}\n",
     ]
     return "\n".join(parts)
 
 
-def _draw(name: str, groups: dict[str, Any], out: Path) -> None:
+def _draw(name: str, result: dict[str, Any], out: Path) -> None:
+    groups = result["groups"]
+    draw_growth(result["growth"], f"{name}: hits in another language", out / f"growth-{name}.svg")
+    draw_refusal(result["refusal"], f"{name}: refusal", out / f"refusal-{name}.svg")
     for relation in _RELATIONS:
         if relation in groups:
             diagrams = {
@@ -259,6 +283,17 @@ def _draw(name: str, groups: dict[str, Any], out: Path) -> None:
             }
             path = out / f"reliability-{name}-{relation}.svg"
             draw_reliability(diagrams, f"{name}: {relation}-language hits", path)
+            languages = {
+                group.partition("/")[2]: measured
+                for group, measured in groups.items()
+                if group.startswith(f"{relation}/") and not group.endswith("/rank 1")
+            }
+            draw_languages(
+                languages,
+                OURS,
+                f"{name}: {relation}-language hits by query language",
+                out / f"reliability-{name}-{relation}-languages.svg",
+            )
 
 
 def _read_calibrator(directory: Path, encoder: ExportedEncoder) -> Calibrator:

@@ -74,7 +74,7 @@ def _calibration_data(calibration: Mapping[str, Any]) -> str:
             source["name"] or source["path"],
             source["licence"],
             "asked" if source["judged"] else "distractors only",
-            "own offset" if source["own_level"] else "",
+            "own level and slopes" if source["own_level"] else "",
         ]
         for source in calibration["config"]["set"]
     ]

@@ -113,7 +113,7 @@ def macro_table(macro: Mapping[str, Any]) -> str:
     for system, metrics in macro.items():
         found = [metrics.get(key) for key in _MACRO]
         languages = max((cell["languages"] for cell in found if cell), default=0)
-        cells = [_number(cell["value"] if cell else None) for cell in found]
+        cells = [number_text(cell["value"] if cell else None) for cell in found]
         rows.append([system, *cells, str(languages)])
     heading = "## Mean over all languages of all sets, each in its own language\n\n"
     return heading + table(["system", "nDCG@10", "R@100", "languages"], rows)
@@ -131,7 +131,7 @@ def comparison_tables(found: Mapping[str, Any]) -> str:
                 metric,
                 _digits(row["a"]),
                 _digits(row["b"]),
-                _estimate(row["difference"]),
+                estimate_text(row["difference"]),
                 f"{row['p']:.4f}",
                 f"{row['p_holm']:.4f}",
                 str(row["questions"]),
@@ -152,8 +152,8 @@ def calibration_table(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> 
     rows = []
     for group, methods in groups.items():
         for method, measured in methods.items():
-            cells = [_estimate(measured[key]) for key in _MEASURES]
-            points = [_number(measured[key]) for key in _POINTS]
+            cells = [estimate_text(measured[key]) for key in _MEASURES]
+            points = [number_text(measured[key]) for key in _POINTS]
             rows.append([group, method, str(measured["hits"]), *cells, *points])
     return table(["hits", "method", "n", *_MEASURES, *_POINTS], rows)
 
@@ -173,7 +173,7 @@ def ratio_table(groups: Mapping[str, Any], method: str) -> str:
     rows = []
     for code in languages:
         found = [groups.get(f"{relation}/{code}") for relation in ("same", "cross")]
-        ratios = [_estimate(g[method]["expected_observed"] if g else None) for g in found]
+        ratios = [estimate_text(g[method]["expected_observed"] if g else None) for g in found]
         rows.append([code, *ratios])
     return table(["query language", "same language", "another language"], rows)
 
@@ -181,7 +181,7 @@ def ratio_table(groups: Mapping[str, Any], method: str) -> str:
 def calibration_page(content: Mapping[str, Any]) -> str:
     """Return the Markdown page of what ``calibrate`` measured."""
     transfer = [
-        [source, _number(ratios.get("same")), _number(ratios.get("cross"))]
+        [source, number_text(ratios.get("same")), number_text(ratios.get("cross"))]
         for source, ratios in content["leave_one_source_out"].items()
     ]
     heads = [
@@ -244,7 +244,7 @@ def _system_table(
 ) -> str:
     summaries = [found["summary"] for found in systems.values()]
     rows = [
-        [name, *(_estimate(summary.get(key)) for summary in summaries)]
+        [name, *(estimate_text(summary.get(key)) for summary in summaries)]
         for name, key in metrics
         if any(key in summary for summary in summaries)
     ]
@@ -256,9 +256,9 @@ def _language_table(systems: Mapping[str, Mapping[str, Any]]) -> str:
     (_, main), *others = systems.items()
     rows = []
     for code, row in main["by_language"].items():
-        cells = [_number(row.get(key)) for key in keys]
-        distance = _number(row.get("bias/rank_distance"), 0)
-        mono = [_number(found["by_language"].get(code, {}).get(keys[0])) for _, found in others]
+        cells = [number_text(row.get(key)) for key in keys]
+        distance = number_text(row.get("bias/rank_distance"), 0)
+        mono = [number_text(found["by_language"].get(code, {}).get(keys[0])) for _, found in others]
         rows.append([code, *cells, distance, *mono])
     labels = [label for label, _ in _SETTINGS]
     baselines = [f"{name} monolingual" for name, _ in others]
@@ -269,19 +269,21 @@ def _weights(coef: Mapping[str, float]) -> str:
     return ", ".join(f"{feature} {weight:.3f}" for feature, weight in coef.items())
 
 
-def _estimate(value: Mapping[str, Any] | None) -> str:
+def estimate_text(value: Mapping[str, Any] | None) -> str:
+    """Return a number with its interval, a dash where there is none."""
     if value is None or value["value"] is None:
         return "–"
     digits = 0 if abs(value["value"]) >= _WHOLE else 3
-    low, high = _number(value["low"], digits), _number(value["high"], digits)
-    return f"{_number(value['value'], digits)} [{low}, {high}]"
+    low, high = number_text(value["low"], digits), number_text(value["high"], digits)
+    return f"{number_text(value['value'], digits)} [{low}, {high}]"
 
 
 def _digits(value: float) -> str:
-    return _number(value, 0 if abs(value) >= _WHOLE else 3)
+    return number_text(value, 0 if abs(value) >= _WHOLE else 3)
 
 
-def _number(value: float | None, digits: int = 3) -> str:
+def number_text(value: float | None, digits: int = 3) -> str:
+    """Return a number, a dash where there is none."""
     if value is None or value != value:
         return "–"
     return f"{value:.{digits}f}"

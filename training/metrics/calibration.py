@@ -22,6 +22,9 @@ from training.metrics.bootstrap import REPLICATES, Estimate, cluster_weights, in
 from training.retrieval_set import RowArray
 
 BINS = 15
+MIN_BIN = 50
+"""A bin needs so many hits to be named as the worst one."""
+
 _TINY = 1e-12
 
 
@@ -55,10 +58,12 @@ class CalibrationMeasures:
         intervals: Metric to value and 95 % cluster bootstrap interval: ``base_rate``,
             ``expected_observed`` (sum of probabilities / relevant hits), ``nll``, ``brier``,
             ``ece`` (equal mass), ``ece_equal_width``, ``l2_debiased`` (signed root of the
-            debiased squared calibration error).
+            debiased squared calibration error), ``ace`` (mean gap of the bins of equal width),
+            ``mce`` (largest gap of the equal-mass bins with ``MIN_BIN`` hits), ``sharpness``
+            (variance of the probabilities).
         points: Metric to value without interval: ``reliability``, ``resolution`` and
             ``uncertainty`` of the Brier score, ``slope`` and ``intercept`` (1 and 0 are right),
-            ``auroc``, ``sharpness`` (variance of the probabilities); NaN where not defined.
+            ``auroc``, ``aurc`` (area under the risk-coverage curve); NaN where not defined.
         diagram: Equal-mass reliability diagram.
     """
 
@@ -106,9 +111,7 @@ def measure(
     _, cluster = np.unique(clusters, return_inverse=True)
     weights = cluster_weights(int(cluster.max()) + 1, replicates=replicates, seed=seed)
 
-    def estimate(rows: FloatArray, statistic: Callable[[FloatArray], FloatArray]) -> Estimate:
-        sums = np.zeros((weights.shape[1], rows.shape[1]))
-        np.add.at(sums, cluster, rows)
+    def estimate(sums: FloatArray, statistic: Callable[[FloatArray], FloatArray]) -> Estimate:
         point = float(statistic(sums.sum(axis=0)[None, :])[0])
         with np.errstate(divide="ignore", invalid="ignore"):
             return interval(point, statistic(weights @ sums))
@@ -116,8 +119,11 @@ def measure(
     mass, width = equal_mass_bins(p), equal_width_bins(p)
     clipped = np.clip(p, _TINY, 1.0 - _TINY)
     loss = -(y * np.log(clipped) + (1.0 - y) * np.log1p(-clipped))
-    simple = np.column_stack([np.ones(len(p)), y, p, loss, (p - y) ** 2])
-    by_mass, by_width = _binned_sums(p, y, mass), _binned_sums(p, y, width)
+    summed = (np.ones(len(p)), y, p, loss, (p - y) ** 2, p**2)
+    simple: FloatArray = np.column_stack(
+        [np.bincount(cluster, weights=column) for column in summed]
+    ).astype(np.float64)
+    by_mass, by_width = _binned_sums(p, y, mass, cluster), _binned_sums(p, y, width, cluster)
     return CalibrationMeasures(
         hits=len(p),
         relevant=int(y.sum()),
@@ -130,8 +136,16 @@ def measure(
             "ece": estimate(by_mass, _ece),
             "ece_equal_width": estimate(by_width, _ece),
             "l2_debiased": estimate(by_mass, _l2_debiased),
+            "ace": estimate(by_width, _ace),
+            "mce": estimate(by_mass, _mce),
+            "sharpness": estimate(simple, lambda s: s[:, 5] / s[:, 0] - (s[:, 2] / s[:, 0]) ** 2),
         },
-        points={**_brier_parts(by_mass.sum(axis=0)), **_cox(p, y), **_sharpness(p, y)},
+        points={
+            **_brier_parts(by_mass.sum(axis=0)),
+            **_cox(p, y),
+            "auroc": auroc(p, y),
+            "aurc": float(risk_coverage(p, y).risk.mean()),
+        },
         diagram=_diagram(by_mass.sum(axis=0)),
     )
 
@@ -147,13 +161,66 @@ def equal_width_bins(probability: FloatArray, bins: int = BINS) -> RowArray:
     return np.minimum((probability * bins).astype(np.int64), bins - 1)
 
 
-def _binned_sums(p: FloatArray, y: FloatArray, bins: RowArray) -> FloatArray:
-    """Return per hit [count | sum p | sum y] by bin, shape (n, 3 * BINS)."""
-    table = np.zeros((len(p), 3 * BINS))
-    rows = np.arange(len(p))
-    for block, column in enumerate((np.ones(len(p)), p, y)):
-        table[rows, block * BINS + bins] = column
-    return table
+@dataclass(frozen=True, slots=True, eq=False)
+class RiskCoverage:
+    """What is wrong among the most probable hits, for every share of them; shapes (points,).
+
+    Attributes:
+        coverage: Share of hits, ascending to 1.
+        risk: Share of irrelevant ones among them.
+    """
+
+    coverage: FloatArray
+    risk: FloatArray
+
+
+def risk_coverage(
+    probability: FloatArray, relevant: FloatArray, *, points: int | None = None
+) -> RiskCoverage:
+    """Return the risk-coverage curve (El-Yaniv and Wiener 2010); ties share their mean risk.
+
+    Args:
+        probability: Shape (n,).
+        relevant: 0 or 1, shape (n,).
+        points: Evenly spaced points of the curve to keep; all n by default.
+    """
+    values, group = np.unique(-probability, return_inverse=True)
+    mean = np.bincount(group, weights=relevant) / np.bincount(group, minlength=len(values))
+    shown = np.arange(1, len(group) + 1)
+    risk: FloatArray = 1.0 - np.cumsum(mean[np.sort(group)]) / shown
+    kept = np.arange(len(group))
+    if points is not None:
+        kept = np.unique(np.linspace(0, len(group) - 1, points).round().astype(np.int64))
+    return RiskCoverage(shown[kept] / len(group), risk[kept])
+
+
+def auroc(probability: FloatArray, relevant: FloatArray) -> float:
+    """Return how often a relevant hit has the higher probability; ties count one half.
+
+    NaN where there is one class only.
+
+    Args:
+        probability: Shape (n,).
+        relevant: 0 or 1, shape (n,).
+    """
+    positives, negatives = float(relevant.sum()), float((1.0 - relevant).sum())
+    if not (positives and negatives):
+        return float("nan")
+    values, group = np.unique(probability, return_inverse=True)
+    counts = np.bincount(group, minlength=len(values))
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[group]  # ties share their mean rank
+    wins = float(ranks @ relevant) - positives * (positives + 1.0) / 2.0
+    return wins / (positives * negatives)
+
+
+def _binned_sums(p: FloatArray, y: FloatArray, bins: RowArray, cluster: RowArray) -> FloatArray:
+    """Return per cluster [count | sum p | sum y] by bin, shape (clusters, 3 * BINS)."""
+    cell, clusters = cluster * BINS + bins, int(cluster.max()) + 1
+    blocks = [
+        np.bincount(cell, weights=column, minlength=clusters * BINS).reshape(clusters, BINS)
+        for column in (np.ones(len(p)), p, y)
+    ]
+    return np.concatenate(blocks, axis=1).astype(np.float64)
 
 
 def _split(sums: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -170,6 +237,25 @@ def _ece(s: FloatArray) -> FloatArray:
     count, stated, observed = _split(s)
     result: FloatArray = np.abs(stated - observed).sum(axis=1) / count.sum(axis=1)
     return result
+
+
+def _ace(s: FloatArray) -> FloatArray:
+    count, gap = _gaps(s)
+    result: FloatArray = gap.sum(axis=1) / (count > 0).sum(axis=1)
+    return result
+
+
+def _mce(s: FloatArray) -> FloatArray:
+    count, gap = _gaps(s)
+    enough = count >= MIN_BIN
+    largest: FloatArray = np.where(enough, gap, -1.0).max(axis=1)
+    return np.where(enough.any(axis=1), largest, np.nan)
+
+
+def _gaps(s: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return number of hits and |stated - observed| of every bin, 0 for an empty one."""
+    count, stated, observed = _split(s)
+    return count, np.abs(stated - observed) / np.maximum(count, 1.0)
 
 
 def _l2_debiased(s: FloatArray) -> FloatArray:
@@ -199,16 +285,6 @@ def _cox(p: FloatArray, y: FloatArray) -> dict[str, float]:
     except CalibrationError:
         return {"slope": float("nan"), "intercept": float("nan")}
     return {"slope": float(fit.coef[0]), "intercept": fit.intercept}
-
-
-def _sharpness(p: FloatArray, y: FloatArray) -> dict[str, float]:
-    positives, negatives = float(y.sum()), float((1.0 - y).sum())
-    values, group = np.unique(p, return_inverse=True)
-    counts = np.bincount(group, minlength=len(values))
-    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[group]  # ties share their mean rank
-    wins = float(ranks @ y) - positives * (positives + 1.0) / 2.0
-    auroc = wins / (positives * negatives) if positives and negatives else float("nan")
-    return {"auroc": auroc, "sharpness": float(p.var())}
 
 
 def _diagram(sums: FloatArray) -> Reliability:

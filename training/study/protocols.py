@@ -113,6 +113,7 @@ class DevelopmentSets:
                 queries=embed_queries(encoder, [query.text for query in known.data.queries]),
                 passages=embed_passages(encoder, [p.text for p in known.data.passages]),
                 source=known.source,
+                passage_source=known.passage_source,
                 asked=known.asked,
             )
         collected = collect_hits(pool, self._config)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from netcal.metrics import ECE
+from netcal.metrics import ACE, ECE, MCE
 
 from app.core.errors import CalibrationError
 from training.metrics.calibration import (
@@ -8,6 +8,7 @@ from training.metrics.calibration import (
     equal_mass_bins,
     equal_width_bins,
     measure,
+    risk_coverage,
 )
 
 pytestmark = pytest.mark.training
@@ -40,11 +41,44 @@ def test_overconfidence_shows_in_slope_ece_and_proper_scores():
     assert wrong.points["auroc"] == pytest.approx(right.points["auroc"], abs=1e-12)
 
 
-def test_equal_width_ece_equals_netcal():
+@pytest.mark.parametrize(("name", "metric"), [("ece_equal_width", ECE), ("ace", ACE)])
+def test_errors_of_equal_width_bins_equal_netcals(name, metric):
     probability, relevant, clusters = simulate(3_000)
     ours = measure(probability, relevant, clusters, replicates=2)
-    theirs = ECE(BINS).measure(probability.astype(np.float64), relevant.astype(int))
-    assert ours.intervals["ece_equal_width"].value == pytest.approx(theirs, abs=1e-9)
+    theirs = metric(BINS).measure(probability, relevant.astype(int))
+    assert ours.intervals[name].value == pytest.approx(theirs, abs=1e-9)
+
+
+def test_the_worst_bin_equals_netcals():
+    # One probability a bin of equal width, as many hits in each: both kinds of bins agree.
+    probability = np.repeat((np.arange(BINS) + 0.5) / BINS, 60)
+    relevant = np.random.default_rng(0).random(len(probability)) < probability**2
+    ours = measure(probability, relevant, np.arange(len(probability)), replicates=2)
+    theirs = MCE(BINS).measure(probability, relevant.astype(int))
+    assert ours.intervals["mce"].value == pytest.approx(theirs, abs=1e-9)
+
+
+def test_a_worst_bin_needs_enough_hits():
+    probability, relevant, clusters = simulate(300)
+    worst = measure(probability, relevant, clusters, replicates=2).intervals["mce"]
+    assert worst.to_json()["value"] is None
+
+
+def test_the_risk_coverage_curve_by_hand():
+    curve = risk_coverage(np.array([0.9, 0.5, 0.5, 0.1]), np.array([1.0, 1.0, 0.0, 0.0]))
+    np.testing.assert_allclose(curve.coverage, [0.25, 0.5, 0.75, 1.0])
+    np.testing.assert_allclose(curve.risk, [0.0, 0.25, 1 / 3, 0.5])  # ties share their mean risk
+    ends = risk_coverage(np.array([0.9, 0.5, 0.5, 0.1]), np.array([1.0, 1.0, 0.0, 0.0]), points=2)
+    np.testing.assert_allclose(ends.coverage, [0.25, 1.0])
+
+
+def test_a_sharper_order_leaves_less_risk():
+    probability, relevant, clusters = simulate(5_000)
+    sharp = measure(probability, relevant, clusters, replicates=2)
+    blunt = measure(np.full(5_000, relevant.mean()), relevant, clusters, replicates=2)
+    assert sharp.points["aurc"] < blunt.points["aurc"]
+    assert sharp.intervals["sharpness"].value == pytest.approx(probability.var())
+    assert blunt.intervals["sharpness"].value == pytest.approx(0.0, abs=1e-12)
 
 
 def test_the_brier_score_decomposes_when_a_bin_has_one_probability():
