@@ -23,6 +23,7 @@ from app.core.calibration.document import (
     dump_calibrator,
 )
 from app.core.calibration.fit import LogisticFit, fit_logistic
+from app.core.calibration.fit_draws import cluster_covariance
 from app.core.calibration.fit_ridge import choose_ridge
 from app.core.calibration.parts import LinearHead
 from app.core.errors import CalibrationError
@@ -33,6 +34,7 @@ from training.retrieval_set import RowArray
 from training.served import BACKGROUND, DEPTH, HitTable
 
 CLIP = (0.0001, 0.9999)
+INTERVAL_LEVEL = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,10 +126,20 @@ def fit_head(data: HeadData, features: Sequence[str], ridges: Sequence[float]) -
         seed=data.seed,
     )
     fit = fit_logistic(design, data.relevant, penalty=choice.penalty, weights=data.weights)
+    served = [*range(len(features)), design.shape[1]]
+    covariance = cluster_covariance(
+        design,
+        data.relevant,
+        data.documents,
+        fit,
+        ridge=choice.penalty.ridge,
+        weights=data.weights,
+    )[np.ix_(served, served)]
     head = LinearHead(
         features=tuple(features),
         coef=tuple(fit.coef[: len(features)].tolist()),
         intercept=fit.intercept,
+        covariance=tuple(tuple(row[: n + 1].tolist()) for n, row in enumerate(covariance)),
     )
     if not head.weight("score") > 0.0:
         raise CalibrationError(
@@ -178,6 +190,11 @@ def calibrator_text(
         "pooled": heads.pooled.head.model_dump(mode="json"),
         "first_hit": heads.first_hit.head.model_dump(mode="json"),
         "clip": list(CLIP),
+        "interval": {
+            "level": INTERVAL_LEVEL,
+            "method": "cluster-sandwich",
+            "clusters": "document",
+        },
         "trained_range": {
             "score": [float(hits.score.min()), float(hits.score.max())],
             "corpus": [float(hits.corpus.min()), float(hits.corpus.max())],

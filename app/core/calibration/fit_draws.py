@@ -1,6 +1,7 @@
-"""How certain fitted parameters are: a bootstrap over queries (or documents).
+"""How certain fitted parameters are: by queries (or documents), never by single hits.
 
-Whole groups are drawn with replacement and the fit is repeated, so that hits of one list count as
+``bootstrap_fit`` draws whole groups with replacement and repeats the fit, ``cluster_covariance``
+says in one pass what that scatters by where there are many groups. So hits of one list count as
 the one piece of evidence they are. Resampling rows instead covers the truth in 77 of 100 cases
 where 95 are promised.
 """
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.core.calibration.fit import FREE, Penalty, fit_logistic
+from app.core.calibration.calibrator import sigmoid
+from app.core.calibration.fit import FREE, LinearLogit, Penalty, fit_logistic
 from app.core.calibration.fit_ridge import GroupArray
 from app.core.errors import CalibrationError
 from app.core.types import FloatArray
@@ -67,3 +69,40 @@ def bootstrap_fit(  # noqa: PLR0913 - the data, the penalty and how to draw
             f"resamples of {count} queries can be fitted. Judge hits of more queries."
         )
     return np.array(rows)
+
+
+def cluster_covariance(  # noqa: PLR0913 - what was fitted, and how
+    features: FloatArray,
+    relevant: FloatArray,
+    groups: GroupArray,
+    fitted: LinearLogit,
+    *,
+    ridge: float = 0.0,
+    weights: FloatArray | None = None,
+) -> FloatArray:
+    """Return the covariance of fitted parameters, float64 of shape (f + 1, f + 1), intercept last.
+
+    The sandwich over groups, with the factor G / (G - 1) (Liang and Zeger 1986).
+
+    Args:
+        features: What was fitted, shape (n, f).
+        relevant: 0 or 1, shape (n,).
+        groups: Number of what is one piece of evidence, shape (n,); at least two.
+        fitted: The fit.
+        ridge: Its ridge, in units of standard deviations and towards 0.
+        weights: Weight of every row, 1 by default.
+    """
+    w = np.ones(len(relevant)) if weights is None else weights / weights.mean()
+    spread = np.sqrt(np.average((features - np.average(features, axis=0, weights=w)) ** 2, 0, w))
+    unit = np.append(np.where(spread > 0.0, spread, 1.0), 1.0)
+    design: FloatArray = np.column_stack([features, np.ones(len(relevant))]) / unit
+    p = sigmoid(fitted.logit(features))
+    shrunk = np.append(np.full(features.shape[1], ridge), 0.0)
+    curvature = design.T @ (design * (w * p * (1.0 - p))[:, None]) + np.diag(shrunk)
+    _, group = np.unique(groups, return_inverse=True)
+    pull = w * (p - relevant)
+    pulls = np.column_stack([np.bincount(group, weights=pull * column) for column in design.T])
+    bread = np.linalg.pinv(curvature)
+    covariance = bread @ (pulls.T @ pulls) @ bread * (len(pulls) / (len(pulls) - 1))
+    result: FloatArray = (covariance + covariance.T) / 2.0 / np.outer(unit, unit)
+    return result

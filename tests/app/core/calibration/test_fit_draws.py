@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.core.calibration.fit import Penalty, fit_logistic
-from app.core.calibration.fit_draws import bootstrap_fit
+from app.core.calibration.fit_draws import bootstrap_fit, cluster_covariance
 from app.core.errors import CalibrationError
 from tests.app.core.calibration.simulated import simulate
 
@@ -49,3 +49,27 @@ def test_too_few_queries_tell_nothing_about_certainty():
     y = np.r_[np.zeros(10), np.ones(10)]
     with pytest.raises(CalibrationError, match="resamples of 2 queries can be fitted"):
         bootstrap_fit(x, y, y.astype(np.int64), penalty=Penalty(1.0), draws=80)
+
+
+def test_the_covariance_is_that_of_the_draws():
+    rng = np.random.default_rng(1)
+    query = np.repeat(np.arange(300), 10)
+    x = np.column_stack([rng.normal(0.4, 0.1, 3_000), rng.normal(8.0, 2.0, 3_000)])
+    z = 9.0 * x[:, 0] - 0.3 * x[:, 1] - 1.0 + rng.normal(0.0, 0.8, 300)[query]
+    y = (rng.random(3_000) < 1 / (1 + np.exp(-z))).astype(float)
+    weights = rng.uniform(0.5, 2.0, 3_000)
+    fit = fit_logistic(x, y, penalty=Penalty(5.0), weights=weights)
+    covariance = cluster_covariance(x, y, query, fit, ridge=5.0, weights=weights)
+    draws = bootstrap_fit(x, y, query, penalty=Penalty(5.0), weights=weights, draws=120)
+    np.testing.assert_allclose(np.sqrt(np.diag(covariance)), draws.std(axis=0), rtol=0.2)
+    np.testing.assert_array_equal(covariance, covariance.T)
+    assert np.linalg.eigvalsh(covariance)[0] > -1e-9
+
+
+def test_a_constant_feature_does_not_break_the_covariance():
+    x, y = simulate([5.0], -2.0, n=400)
+    both = np.column_stack([x, np.zeros(400)])
+    fit = fit_logistic(both, y, penalty=Penalty(1.0))
+    covariance = cluster_covariance(both, y, np.arange(400), fit, ridge=1.0)
+    assert np.isfinite(covariance).all()
+    assert covariance[1, 1] == pytest.approx(0.0, abs=1e-9)
