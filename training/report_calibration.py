@@ -76,12 +76,11 @@ def draw_growth(growth: Mapping[str, Mapping[str, Any]], title: str, path: Path)
     """Draw expected / observed of every method against the size of the corpus, cross-language."""
 
     def draw(axes: Axes) -> None:
-        sizes = [int(size) for size in growth]
-        methods = [m for m in next(iter(growth.values())) if m != "base rate"]
-        axes.axhspan(*RIGHT, color="0.92")
-        for method in methods:
-            values = [growth[str(s)][method]["cross"]["expected_observed"]["value"] for s in sizes]
-            axes.plot(sizes, values, marker="o", ms=3, label=method)
+        axes.axhspan(*RIGHT, color="0.92", label="aim")
+        for method in (m for m in next(iter(growth.values())) if m != "base rate"):
+            found = {int(size): row[method].get("cross") for size, row in growth.items()}
+            ratios = {n: group["expected_observed"]["value"] for n, group in found.items() if group}
+            axes.plot([*ratios], [*ratios.values()], marker="o", ms=3, label=method)
         axes.set(xscale="log", yscale="log", xlabel="passages", ylabel="expected / observed")
 
     _draw(draw, title, path)
@@ -98,7 +97,7 @@ def draw_languages(groups: Mapping[str, Any], method: str, title: str, path: Pat
     """
 
     def draw(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="right")
         for legend, measured in groups.items():
             diagram = measured[method]["diagram"]
             axes.plot(diagram["stated"], diagram["observed"], marker="o", ms=2, label=legend)
