@@ -62,8 +62,9 @@ def run_ray_index(
     parts = cut([str(Path(name).resolve()) for name in files])
     report = IndexReport()
     try:
-        with _cluster(address) as ray:
-            _index(ray, parts, settings=shared, workers=workers, report=report)
+        if parts:  # Ray makes no data set of nothing.
+            with _cluster(address) as ray:
+                _index(ray, parts, settings=shared, workers=workers, report=report)
     except KeyboardInterrupt:
         complain(
             f"Stopped. {report.stored} passages are stored and stay. Run the same command again "

@@ -62,6 +62,12 @@ def test_a_pod_can_do_nothing_it_has_no_need_to(overlay):
 
 
 @every_overlay
+def test_the_service_of_the_same_name_sets_nothing(overlay):
+    pod = one(kustomize.render(overlay), "Deployment")["spec"]["template"]["spec"]
+    assert pod["enableServiceLinks"] is False
+
+
+@every_overlay
 def test_three_probes_ask_who_is_alive_and_who_can_search(overlay):
     [container] = containers(one(kustomize.render(overlay), "Deployment"))
     paths = {

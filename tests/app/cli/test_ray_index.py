@@ -54,6 +54,14 @@ def test_the_workers_of_a_cluster_index_files(isoglot, lines, install):
     assert again.exit_code == 0
 
 
+def test_files_without_lines_need_no_cluster(isoglot, lines):
+    empty = lines("").with_name("empty.jsonl")
+    empty.touch()
+    result = isoglot("index", empty, "--ray", "nowhere:6379")
+    assert result.exit_code == 0
+    assert "0 passages stored." in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
