@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from app.adapters.key_file import KeyFile
+from app.api.calibration_routes import router as calibration
 from app.api.collection_routes import router as collections
 from app.api.compatibility_routes import router as compatibility
 from app.api.description import install_description
@@ -34,7 +35,17 @@ from app.telemetry.traces import TELEMETRY
 
 RuntimeFactory = Callable[[Settings, Bundle, Metrics], AbstractAsyncContextManager[Runtime]]
 
-ROUTERS = (search, feedback, selections, passages, collections, compatibility, operations, page)
+ROUTERS = (
+    search,
+    feedback,
+    selections,
+    passages,
+    collections,
+    calibration,
+    compatibility,
+    operations,
+    page,
+)
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -41,6 +41,7 @@ POLICY: Mapping[tuple[str, str], access.Scope | Literal["public"]] = {
     ("POST", "/v1/passages:delete"): "ingest",
     ("GET", "/v1/collections/{name}"): "search",
     ("GET", "/v1/bundle"): "search",
+    ("GET", "/v1/calibration"): "search",
     ("GET", "/v1/diagnostics/languages"): "search",
     ("POST", "/v1/embeddings"): "search",
     ("POST", "/v1/rerank"): "search",
@@ -50,6 +51,7 @@ POLICY: Mapping[tuple[str, str], access.Scope | Literal["public"]] = {
     ("GET", "/openapi.json"): PUBLIC,
     ("GET", "/problems/{code}"): PUBLIC,
     ("GET", "/"): PUBLIC,
+    ("GET", "/calibration"): PUBLIC,
     ("GET", "/static/{name}"): PUBLIC,
 }
 """Method and path to the scope that a key must have; ``public`` needs no key."""

@@ -165,3 +165,50 @@ PROBLEM_ANSWERS: dict[str, Any] = {
         },
     },
 }
+
+CALIBRATIONS: dict[str, Any] = {
+    "own": {
+        "summary": "A calibrator fitted on judgements of one's own",
+        "value": {
+            "calibrator": "9c1e7d20aa53",
+            "kind": "logit-linear",
+            "encoder": "4f2d9a7c1b3e",
+            "heads": {
+                "hit": {
+                    "features": ["score", "background"],
+                    "coef": [7.4, -8.6],
+                    "intercept": -0.01,
+                    "standard_errors": [0.3, 0.5, 0.1],
+                }
+            },
+            "score_range": [0.04, 1.0],
+            "corpus_range": [250.0, 37931.0],
+            "fit": {
+                "source": "judgements",
+                "towards": "0001a8422cb8",
+                "hits": 200,
+                "queries": 40,
+                "relevant": 61,
+                "languages": ["de", "en"],
+                "corpus_sizes": [5000],
+                "data_sha256": "0" * 64,
+                "nll": [0.62, 0.41],
+            },
+            "interval": {
+                "level": 0.9,
+                "method": "cluster-bootstrap",
+                "clusters": "query",
+                "draws": 200,
+            },
+            "language_offsets": {
+                "query": {},
+                "passage": {},
+                "unlisted_query_sd": 0.0,
+                "unlisted_passage_sd": 0.0,
+            },
+            "thresholds": {"answer": None, "hits": None},
+            "metrics": {},
+            "evidence": None,
+        },
+    },
+}

@@ -31,9 +31,19 @@ _CACHING = {"Cache-Control": "no-cache"}
 
 @router.get("/")
 async def page() -> FileResponse:
-    """Return the page."""
+    """Return the search page."""
+    return _page("index.html")
+
+
+@router.get("/calibration")
+async def calibration_page() -> FileResponse:
+    """Return the page that shows whether probabilities hold."""
+    return _page("calibration.html")
+
+
+def _page(name: str) -> FileResponse:
     return FileResponse(
-        _DIRECTORY / "index.html",
+        _DIRECTORY / name,
         media_type="text/html; charset=utf-8",
         headers={**_CACHING, "Content-Security-Policy": PAGE_POLICY},
     )

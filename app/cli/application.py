@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -265,3 +266,62 @@ cli.command(
         "isoglot replay traffic.jsonl --labels recorded --url http://127.0.0.1:8000",
     )
 )(replay)
+
+
+@cli.command(
+    epilog=_examples(
+        "isoglot calibrate --judgements judged.jsonl --out my-calibrator",
+        "isoglot calibrate --qrels qrels.txt --queries queries.jsonl --out my-calibrator",
+    )
+)
+def calibrate(  # noqa: PLR0913  one argument an option
+    *,
+    judgements: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON Lines of {query, passage_id, relevant, language?, weight?}.",
+            show_default=False,
+        ),
+    ] = None,
+    qrels: Annotated[
+        Path | None,
+        typer.Option(help="TREC qrels; needs --queries.", show_default=False),
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="JSON Lines of {id, text, language?}.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Directory for calibrator.json, report.json and diagrams.")
+    ] = Path("calibrator"),
+    complete: Annotated[
+        bool,
+        typer.Option(
+            "--complete",
+            help="The judgements are complete: a hit without one is irrelevant. Otherwise such "
+            "hits are left out, because not judged is not irrelevant.",
+        ),
+    ] = False,
+    bundle: BundleOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a calibrator on judgements of your own corpus, shrunk towards the bundle's.
+
+    Searches your passages for every judged query, and learns from the judged hits. Says what is
+    gained on queries that were not fitted on, and refuses where scores do not tell relevant from
+    irrelevant hits (exit code 1). A few hundred judged hits of many queries do.
+    """
+    with friendly_errors():
+        settings = settings_from(bundle=bundle, data_dir=data_dir)
+
+        from app.cli.calibrate import run_calibrate
+        from app.cli.judgements import read_judgements, read_qrels
+
+        if judgements is not None and qrels is None and queries is None:
+            judged = read_judgements(judgements)
+        elif judgements is None and qrels is not None and queries is not None:
+            judged = read_qrels(qrels, queries)
+        else:
+            raise UsageError("Give either --judgements, or --qrels with --queries.")
+        run_calibrate(judged, settings=settings, out=out, complete=complete, as_json=as_json)

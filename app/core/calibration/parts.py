@@ -74,6 +74,11 @@ class LinearHead(Part):
         total: FloatArray = np.sum(terms, axis=0) + self.intercept
         return total
 
+    def standard_errors(self) -> list[float]:
+        """Return those of ``coef`` and the intercept, zeros where there is no covariance."""
+        found: list[float] = np.sqrt(np.maximum(np.diag(self.covariance_matrix()), 0.0)).tolist()
+        return found
+
     def covariance_matrix(self) -> FloatArray:
         """Return the covariance of ``coef`` and intercept, zeros where there is none.
 

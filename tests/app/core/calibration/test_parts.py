@@ -86,6 +86,7 @@ def test_the_covariance_is_the_lower_triangle_made_whole():
         {"features": ["score"], "coef": [1.0], "intercept": 0.0, "covariance": [[4.0], [1.0, 2.0]]}
     )
     np.testing.assert_array_equal(head.covariance_matrix(), [[4.0, 1.0], [1.0, 2.0]])
+    assert head.standard_errors() == [2.0, 2.0**0.5]
 
 
 @pytest.mark.parametrize(

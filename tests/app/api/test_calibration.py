@@ -1,0 +1,30 @@
+"""GET /v1/calibration and the page that draws it."""
+
+from app.api.page_routes import PAGE_POLICY
+
+
+async def test_the_evidence_for_the_probabilities_is_told(client):
+    response = await client.get("/v1/calibration")
+    assert response.status_code == 200
+    said = response.json()
+    assert len(said["calibrator"]) == 12
+    assert said["kind"] == "logit-linear"
+    assert set(said["heads"]) == {"hit", "pooled", "first_hit"}
+    head = said["heads"]["hit"]
+    assert len(head["coef"]) == len(head["features"])
+    assert head["standard_errors"] is None
+    assert said["fit"]["source"] == "bundle"
+    assert said["thresholds"] == {"answer": None, "hits": None}
+    answer = (await client.post("/v1/search", json={"query": "the tide"})).json()
+    assert answer["model"]["calibrator"] == said["calibrator"]
+
+
+async def test_the_page_is_public_and_loads_nothing_from_elsewhere(client):
+    response = await client.get("/calibration")
+    assert response.status_code == 200
+    assert response.headers["content-security-policy"] == PAGE_POLICY
+    for name in ("calibration.js", "calibration.css"):
+        assert f"/static/{name}" in response.text
+        assert (await client.get(f"/static/{name}")).status_code == 200
+    assert "http://" not in response.text
+    assert "https://" not in response.text
