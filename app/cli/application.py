@@ -272,6 +272,7 @@ cli.command(
     epilog=_examples(
         "isoglot calibrate --judgements judged.jsonl --out my-calibrator",
         "isoglot calibrate --qrels qrels.txt --queries queries.jsonl --out my-calibrator",
+        "isoglot calibrate --label --queries queries.jsonl --judgements judged.jsonl",
     )
 )
 def calibrate(  # noqa: PLR0913  one argument an option
@@ -302,6 +303,15 @@ def calibrate(  # noqa: PLR0913  one argument an option
             "hits are left out, because not judged is not irrelevant.",
         ),
     ] = False,
+    label: Annotated[
+        bool,
+        typer.Option(
+            "--label",
+            help="Ask here for judgements of hits that are worth it, append them to --judgements, "
+            "and go on with that file. Needs --queries; can be ended and resumed.",
+        ),
+    ] = False,
+    labels: Annotated[int, typer.Option(min=1, help="Hits to judge with --label.")] = 200,
     bundle: BundleOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
@@ -315,10 +325,15 @@ def calibrate(  # noqa: PLR0913  one argument an option
     with friendly_errors():
         settings = settings_from(bundle=bundle, data_dir=data_dir)
 
-        from app.cli.calibrate import run_calibrate
-        from app.cli.judgements import read_judgements, read_qrels
+        from app.cli.calibrate import run_calibrate, run_labelling
+        from app.cli.judgements import read_judgements, read_qrels, read_queries
 
-        if judgements is not None and qrels is None and queries is None:
+        if label and judgements is not None and queries is not None and qrels is None:
+            asked = read_queries(queries)
+            judged = run_labelling(asked, judgements, settings=settings, labels=labels)
+        elif label:
+            raise UsageError("--label needs --queries to ask and --judgements to keep answers in.")
+        elif judgements is not None and qrels is None and queries is None:
             judged = read_judgements(judgements)
         elif judgements is None and qrels is not None and queries is not None:
             judged = read_qrels(qrels, queries)

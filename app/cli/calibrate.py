@@ -19,7 +19,8 @@ from app.api.search_schemas import SearchBody
 from app.bootstrap import open_runtime
 from app.cli import console
 from app.cli.exits import CannotStartError, Exit, UsageError
-from app.cli.judgements import JudgedQuery, fingerprint
+from app.cli.judgements import JudgedQuery, QueryLine, fingerprint, read_judgements
+from app.cli.labelling import ask, worth_judging
 from app.cli.served_lists import LIST_LENGTH, QueryList, Searcher, judged_hits, serve
 from app.cli.svg import reliability_diagram
 from app.core.calibration.calibrator import Calibrator
@@ -80,6 +81,23 @@ def run_calibrate(
     (out / CALIBRATOR_FILE).write_text(result.text, encoding="utf-8")
     _draw(out, result.text)
     console.messages().print(f"Written: {out / CALIBRATOR_FILE}, {REPORT_FILE} and diagrams.")
+
+
+def run_labelling(
+    queries: Sequence[QueryLine], path: Path, *, settings: Settings, labels: int
+) -> list[JudgedQuery]:
+    """Ask for judgements of hits that are worth it, and return all that the file holds then.
+
+    Raises:
+        UsageError: The file holds a line that is no judgement.
+        CannotStartError: There is no calibrator to begin with.
+    """
+    asked = [JudgedQuery(query.text, query.language) for query in queries]
+    base, lists = asyncio.run(_served(settings, asked))
+    screen = console.messages()
+    done = ask(worth_judging(base, lists, labels), path, screen)
+    screen.print(f"{done} judged now, kept in {path}.")
+    return read_judgements(path)
 
 
 async def _served(

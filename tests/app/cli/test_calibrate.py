@@ -131,3 +131,33 @@ def test_either_form_of_judgements_is_needed_and_not_both(isoglot, tmp_path):
         result = isoglot("calibrate", *options)
         assert result.exit_code == 2
         assert "Give either --judgements" in result.stderr
+
+
+@pytest.mark.usefixtures("indexed")
+def test_hits_that_are_worth_it_are_judged_in_the_terminal_and_resumed(isoglot, lines, tmp_path):
+    queries = lines(
+        *({"id": f"q{n}", "text": text(n), "language": "en"} for n in range(15)),
+        name="queries.jsonl",
+    )
+    path = tmp_path / "judged.jsonl"
+    options = ("--label", "--queries", queries, "--judgements", path, "--labels", "60")
+    begun = isoglot("calibrate", *options, "--out", tmp_path / "own", stdin="y\nperhaps\nn\ns\nq\n")
+    assert "Answer y, n, s or q." in begun.stderr
+    assert "2 judged now" in begun.stderr
+    first = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["relevant"] for line in first] == [True, False]
+    assert all(line["weight"] >= 1.0 for line in first)
+
+    gone_on = isoglot("calibrate", *options, "--out", tmp_path / "own", stdin="n\n" * 58)
+    assert "58 judged now" in gone_on.stderr
+    assert "1/58" in gone_on.stderr
+    judged = [json.loads(line) for line in path.read_text().splitlines()]
+    assert judged[:2] == first
+    # Every hit of a first-twenty list is stood for.
+    assert sum(line["weight"] for line in judged) == pytest.approx(15 * 20)
+
+
+def test_labelling_says_what_it_needs(isoglot, tmp_path):
+    result = isoglot("calibrate", "--label", "--judgements", tmp_path / "judged.jsonl")
+    assert result.exit_code == 2
+    assert "--label needs --queries" in result.stderr
