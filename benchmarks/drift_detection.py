@@ -202,8 +202,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--window", type=int, default=500, help="labels of a relation in a week")
     parser.add_argument("--correlation", type=float, default=0.0, help="within a query, 0 to 1")
+    parser.add_argument("--limits", nargs="*", default=[], metavar="NAME=VALUE",
+                        help="thresholds to try instead of those shipped")  # fmt: skip
     options = parser.parse_args()
-    limits = thresholds()
+    tried = dict(limit.split("=", 1) for limit in options.limits)
+    limits = thresholds() | {name: float(value) for name, value in tried.items()}
     print(f"| {options.window} labels a week, correlation {options.correlation:g} | "
           "before the change | drift | bias | either | median delay |")  # fmt: skip
     print("| --- | --- | --- | --- | --- | --- |")

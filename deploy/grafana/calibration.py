@@ -66,8 +66,8 @@ def _now() -> Panels:
     )  # fmt: skip
     yield number(
         "Error beyond chance", "none", f"max(calibrator:isoglot_calibration_ece:zscore{ours})",
-        "In standard deviations; the worse relation. The alert needs 4 and an error of 2 %.",
-        limits=[(3, "yellow"), (4, "red")],
+        "In standard deviations; the worse relation. The alert needs 6 and an error of 2 %.",
+        limits=[(4, "yellow"), (6, "red")],
     )  # fmt: skip
     yield number(
         "Expected / observed", "none",
@@ -121,7 +121,7 @@ def _history() -> Panels:
         "Standard deviations from chance", "none",
         {"{{relation}}, shape": f"calibrator:isoglot_calibration_ece:zscore{ours}",
          "{{relation}}, level": f"calibrator:isoglot_calibration_in_the_large:zscore{ours}"},
-        "Alerts from 4 (shape) and 5 (level, either sign).",
+        "Alerts from 6, the level with either sign.",
     )  # fmt: skip
     yield lines(
         "Expected / observed", "none",

@@ -83,7 +83,7 @@ def _held() -> Panels:
         "Standard deviations from chance", "none",
         {"{{query_lang}}, {{relation}}":
             f"language:isoglot_calibration_in_the_large:zscore{{{_ACTIVE}}}"},
-        "Alert from 5, either sign, where promised and found differ by a quarter.",
+        "Alert from 6, either sign, where promised and found differ by a quarter.",
     )  # fmt: skip
     yield lines(
         "Brier score", "none",
