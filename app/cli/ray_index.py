@@ -42,8 +42,7 @@ def run_ray_index(
         files: Paths that every node can read.
         settings: Name bundle and store.
         address: Of the cluster, or ``local``.
-        workers: How many processes encode; by default one for every core, or GPU where the bundle
-            is served by one.
+        workers: How many processes encode; by default one for every core.
 
     Raises:
         UsageError: A file does not exist, or there are fewer cores than workers.
