@@ -73,6 +73,10 @@ sbom: .venv-image/ready ## Say what the image contains (CycloneDX) and under whi
 check-ray: .venv-ray/ready ## Index 100,000 passages on a Ray cluster that loses a worker on the way
 	.venv-ray/bin/python -m benchmarks.ray_index --passages 100000
 
+.PHONY: faults
+faults: .venv/ready ## Break store, network, disk and clock under a running service
+	.venv/bin/python -m tests.faults.run
+
 .PHONY: fuzz
 fuzz: .venv-training/ready ## Send thousands of generated requests to a running service
 	.venv-training/bin/python -m tests.fuzz.run --examples 20

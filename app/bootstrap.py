@@ -6,9 +6,10 @@ Knows no web framework: the service and the command line both start here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import structlog
 
@@ -35,10 +36,13 @@ from app.core.ports import (
     TextSplitter,
     TokenCounter,
 )
+from app.core.reindexing.copying import Reindexer
+from app.core.reindexing.journal import JournaledStore
+from app.core.reindexing.progress import Progress
 from app.core.search.embeddings import EmbeddingService
 from app.core.search.reranking import RerankService
 from app.core.search.service import SearchService
-from app.core.types import CollectionSpec
+from app.core.types import CollectionSpec, Served
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.observed import ObservedEncoder, ObservedStore
@@ -72,6 +76,21 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True)
+class Collection:
+    """Where a runtime's passages are, for whoever moves them.
+
+    Attributes:
+        shelf: Holds this collection and others.
+        journal: The opened collection.
+        name: Its name on the shelf.
+    """
+
+    shelf: Shelf
+    journal: JournaledStore
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """Everything that answers, open and ready.
 
@@ -84,6 +103,7 @@ class Runtime:
         ingest: Adds, returns and removes passages.
         embeddings: Embeds texts.
         rerank: Ranks documents that are not stored.
+        place: Where the collection is; ``None`` for tenants, who cannot move it.
     """
 
     settings: Settings
@@ -94,6 +114,7 @@ class Runtime:
     ingest: IngestService
     embeddings: EmbeddingService
     rerank: RerankService
+    place: Collection | None = None
     _of_tenants: dict[str, Runtime] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -146,22 +167,111 @@ async def open_runtime(
     """
     if bundle is None:
         bundle = await asyncio.to_thread(load_bundle, settings.bundle)
-    adapter = await asyncio.to_thread(_encoder, settings, bundle)
     languages = await asyncio.to_thread(FastTextIdentifier)
     shelf = await asyncio.to_thread(open_shelf, settings)
     try:
         served = await shelf.served()
-        collection = served or await shelf.collection_for(bundle.spec.fingerprint())
-        store = shelf.store(collection)
+        if served is None:
+            collection = await shelf.collection_for(bundle.spec.fingerprint())
+        else:
+            collection = served.collection
+            bundle = await _bundle_of(served, shelf, bundle)
+        journal = JournaledStore(shelf.store(collection))
+        adapter = await asyncio.to_thread(_encoder, settings, bundle)
         async with (
             _feedback(settings, wanted=metrics is not None) as feedback,
-            assemble(settings, bundle, adapter, store, languages, metrics, feedback) as runtime,
+            assemble(settings, bundle, adapter, journal, languages, metrics, feedback) as runtime,
         ):
             if served is None:
-                await shelf.serve(collection)
-            yield runtime
+                await shelf.serve(Served(collection))
+            yield replace(runtime, place=Collection(shelf, journal, collection))
     finally:
         await shelf.close()
+
+
+async def open_replacement(
+    current: Runtime, bundle: Bundle, store: PassageStore, metrics: Metrics | None
+) -> Runtime:
+    """Return a runtime with another bundle over an open store; the caller closes its encoder.
+
+    Raises:
+        EncodingError: The encoder does not run.
+    """
+    settings = current.settings
+    adapter: ServedEncoder = await asyncio.to_thread(_encoder, settings, bundle)
+    if metrics is not None:
+        adapter = ObservedEncoder(adapter, metrics.encoder)
+    observer = None if metrics is None else metrics.encoder
+    encoder = EncoderThread(adapter, observer=observer)
+    try:
+        await encoder.warm_up()
+        splitter = SemanticSplitter(bundle.tokenizer_path)
+        shared = current.tools
+        tools = Tools(encoder, adapter, shared.languages, splitter, shared.feedback)
+        return _runtime(settings, bundle, tools, store)
+    except BaseException:
+        await asyncio.to_thread(encoder.close)
+        raise
+
+
+def _is_directory(path: str) -> bool:
+    return bool(path) and Path(path).is_dir()
+
+
+def observed(store: PassageStore, metrics: Metrics | None) -> PassageStore:
+    """Return a store that reports to the metrics, where there are any."""
+    return store if metrics is None else ObservedStore(store, metrics.store)
+
+
+async def open_reindexing(
+    settings: Settings, on_progress: Callable[[Progress], None]
+) -> Progress | None:
+    """Embed all passages with the encoder of ``settings.bundle``, without a running service.
+
+    Args:
+        settings: Names the bundle that is to be served from now on, and the collection.
+        on_progress: Called after every step.
+
+    Returns:
+        What was done; ``None`` where the passages are indexed with that encoder already.
+
+    Raises:
+        BundleError: The bundle cannot be used.
+        ReindexingError: A passage cannot be embedded, or the result may not be served.
+        StoreError: The collection cannot be opened, or failed.
+    """
+    bundle = await asyncio.to_thread(load_bundle, settings.bundle)
+    async with AsyncExitStack() as stack:
+        shelf = await asyncio.to_thread(open_shelf, settings)
+        stack.push_async_callback(shelf.close)
+        name = await shelf.collection_for(bundle.spec.fingerprint())
+        served = await shelf.served()
+        indexed_with = None if served is None else await shelf.indexed_with(served.collection)
+        if served is None or indexed_with is None or served.collection == name:
+            return None
+        source = JournaledStore(shelf.store(served.collection))
+        spec = spec_of(settings, bundle)
+        before = replace(spec, encoder_id=indexed_with.encoder_id, dim=indexed_with.dim)
+        await source.open(before)
+        stack.push_async_callback(source.close)
+        target = shelf.store(name)
+        await target.open(spec)
+        stack.push_async_callback(target.close)
+        encoder = EncoderThread(await asyncio.to_thread(_encoder, settings, bundle))
+        stack.push_async_callback(asyncio.to_thread, encoder.close)
+        copier = Reindexer(source=source, target=target, encoder=encoder, on_progress=on_progress)
+        await copier.copy()
+        await copier.switch(lambda: shelf.serve(Served(name, str(bundle.directory.resolve()))))
+        return copier.progress
+
+
+async def _bundle_of(served: Served, shelf: Shelf, bundle: Bundle) -> Bundle:
+    """Return the bundle to serve: what was switched to last, where the given one does not fit."""
+    indexed_with = await shelf.indexed_with(served.collection)
+    fits = indexed_with is None or indexed_with.encoder_id == bundle.spec.fingerprint()
+    if fits or not await asyncio.to_thread(_is_directory, served.bundle):
+        return bundle
+    return await asyncio.to_thread(load_bundle, Path(served.bundle))
 
 
 @asynccontextmanager
@@ -192,19 +302,12 @@ async def assemble(  # noqa: PLR0913  each is one part
     """
     if metrics is not None:
         adapter = ObservedEncoder(adapter, metrics.encoder)
-        store = ObservedStore(store, metrics.store)
+    store = observed(store, metrics)
     observer = None if metrics is None else metrics.encoder
     encoder = EncoderThread(adapter, observer=observer)
     try:
         await encoder.warm_up()
-        await store.open(
-            CollectionSpec(
-                name=settings.collection,
-                encoder_id=encoder.spec.fingerprint(),
-                dim=encoder.spec.dim,
-                fields=with_tenant_field(settings.filter_fields),
-            )
-        )
+        await store.open(spec_of(settings, bundle))
         try:
             splitter = SemanticSplitter(bundle.tokenizer_path)
             tools = Tools(encoder, adapter, languages, splitter, feedback)
@@ -235,6 +338,16 @@ async def open_ingest(settings: Settings, store: PassageWriter) -> AsyncIterator
         )
     finally:
         await asyncio.to_thread(encoder.close)
+
+
+def spec_of(settings: Settings, bundle: Bundle) -> CollectionSpec:
+    """Return what the collection of a bundle is indexed with."""
+    return CollectionSpec(
+        name=settings.collection,
+        encoder_id=bundle.spec.fingerprint(),
+        dim=bundle.spec.dim,
+        fields=with_tenant_field(settings.filter_fields),
+    )
 
 
 def open_shelf(settings: Settings) -> Shelf:

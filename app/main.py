@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from app.adapters.key_file import KeyFile
+from app.api.administration_routes import router as administration
 from app.api.calibration_routes import router as calibration
 from app.api.collection_routes import router as collections
 from app.api.compatibility_routes import router as compatibility
@@ -22,12 +23,14 @@ from app.api.middleware import UNMATCHED_ROUTE, Bounds, add_middleware
 from app.api.operations_routes import router as operations
 from app.api.page_routes import router as page
 from app.api.passage_routes import router as passages
-from app.api.readiness import ApiState, Readiness
+from app.api.readiness import ApiState
 from app.api.search_routes import router as search
 from app.api.selection_routes import router as selections
 from app.bootstrap import Runtime, open_runtime
 from app.core.access.rate_limit import RateLimit
 from app.core.bundle import Bundle, load_bundle
+from app.core.errors import StoreUnavailableError
+from app.generations import Generations
 from app.settings import Settings, load_settings
 from app.telemetry.logs import configure_logging
 from app.telemetry.metrics import Metrics
@@ -43,9 +46,12 @@ ROUTERS = (
     collections,
     calibration,
     compatibility,
+    administration,
     operations,
     page,
 )
+_STORE_PAUSE = 2.0
+"""Seconds before a store that could not be reached is tried again."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -85,7 +91,7 @@ def create_app(
         _announce_access(keys)
         stopping = asyncio.Event()
         running = asyncio.create_task(
-            _run(runtime_factory(settings, bundle, metrics), state.readiness, stopping)
+            _run(lambda: runtime_factory(settings, bundle, metrics), state, stopping)
         )
         try:
             yield
@@ -118,24 +124,47 @@ def _routes(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 
 async def _run(
-    opening: AbstractAsyncContextManager[Runtime], readiness: Readiness, stopping: asyncio.Event
+    opening: Callable[[], AbstractAsyncContextManager[Runtime]],
+    state: ApiState,
+    stopping: asyncio.Event,
 ) -> None:
     """Hold the runtime open until told to stop; a failed start is kept for whoever asks."""
     try:
-        async with opening as runtime:
-            readiness.succeed(runtime)
-            facts = runtime.encoder.facts
-            _log.info(
-                "ready",
-                collection=runtime.collection,
-                query_ms=round(facts.query_seconds * 1e3, 3),
-                encodes_on_loop=facts.direct,
-            )
-            await stopping.wait()
-            readiness.stop()
+        while not stopping.is_set():
+            try:
+                await _hold(opening(), state, stopping)
+            except StoreUnavailableError as error:
+                # A store on another machine may start later than this service does.
+                state.readiness.wait(error)
+                _log.warning("store_awaited", reason=str(error))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), _STORE_PAUSE)
     except Exception as error:  # noqa: BLE001  reported by /health/ready, and logged
-        readiness.fail(error)
+        state.readiness.fail(error)
         _log.critical("start_failed", exc_info=error)
+
+
+async def _hold(
+    opening: AbstractAsyncContextManager[Runtime], state: ApiState, stopping: asyncio.Event
+) -> None:
+    async with opening as runtime:
+        generations = Generations(runtime, state.readiness, state.metrics)
+        state.administration = generations
+        state.metrics.serves(runtime.bundle, active=runtime.bundle.calibrator)
+        if runtime.bundle.directory.resolve() != runtime.settings.bundle.resolve():
+            # The passages were embedded anew since the settings were written.
+            _log.warning("another_bundle_than_set", served=str(runtime.bundle.directory))
+        facts = runtime.encoder.facts
+        _log.info(
+            "ready",
+            collection=runtime.collection,
+            bundle=runtime.bundle.manifest.short_id,
+            query_ms=round(facts.query_seconds * 1e3, 3),
+            encodes_on_loop=facts.direct,
+        )
+        await stopping.wait()
+        state.readiness.stop()
+        await generations.close()
 
 
 def _bounds(settings: Settings, keys: KeyFile | None) -> Bounds:

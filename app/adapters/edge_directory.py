@@ -27,7 +27,7 @@ from typing import IO, Self
 
 from app.core.errors import EncoderMismatchError, StoreError, StoreLockedError
 from app.core.passages.fields import check_fields
-from app.core.types import CollectionSpec, FieldKind
+from app.core.types import CollectionSpec, FieldKind, IndexedWith
 
 SCHEMA = 1
 """Version of ``collection.json`` and of what a point holds."""
@@ -176,14 +176,14 @@ def remove_tree(root: Path) -> None:
     shutil.rmtree(root, ignore_errors=True)
 
 
-def indexed_with(root: Path) -> str | None:
-    """Return the encoder of a collection directory; ``None`` where there is no collection yet.
+def indexed_with(root: Path) -> IndexedWith | None:
+    """Return what a collection was indexed with; ``None`` where there is no collection yet.
 
     Raises:
         StoreError: Its record cannot be read.
     """
     record = _read(root)
-    return None if record is None else record.encoder_id
+    return None if record is None else IndexedWith(record.encoder_id, record.dim)
 
 
 def replace_text(path: Path, text: str) -> None:

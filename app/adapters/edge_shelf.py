@@ -4,18 +4,21 @@ Layout::
 
     <name>/                 the first collection
     <name>@<fingerprint>/   collections of other encoders, made by ``isoglot reindex``
-    <name>.served           name of the one that is served; missing while that is the first
+    <name>.served           which one is served, as JSON; missing while that is the first
 """
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 from app.adapters.edge_directory import indexed_with, replace_text
 from app.adapters.edge_store import EdgePassageStore
 from app.core.errors import StoreError
 from app.core.ports import PassageStore
+from app.core.types import IndexedWith, Served
 
 SETTLE_SECONDS = 2.0
 """Collections build their index by themselves once nothing was written for this long."""
@@ -35,37 +38,43 @@ class EdgeShelf:
         self._pointer = directory / f"{name}.served"
         self._is_ours = re.compile(re.escape(name) + r"(@[0-9a-f]+)?")
 
-    async def served(self) -> str | None:
+    async def served(self) -> Served | None:
         """Return the collection that is served; the first one where nothing else was chosen.
 
         Raises:
             StoreError: What was chosen cannot be read.
         """
         try:
-            chosen = self._pointer.read_text(encoding="utf-8").strip()
+            document = json.loads(self._pointer.read_text(encoding="utf-8"))
+            chosen = Served(collection=document["collection"], bundle=document["bundle"])
         except FileNotFoundError:
-            return self._name
-        except (OSError, UnicodeDecodeError) as error:
+            return Served(self._name)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(str(error)) from error
-        if not self._is_ours.fullmatch(chosen):
-            raise self._damaged(f"{chosen!r} is no collection of {self._name!r}")
+        if not self._is_ours.fullmatch(str(chosen.collection)):
+            raise self._damaged(f"{chosen.collection!r} is no collection of {self._name!r}")
         return chosen
+
+    async def indexed_with(self, collection: str) -> IndexedWith | None:
+        """Return what a collection was indexed with; ``None`` where there is none yet."""
+        return indexed_with(self._root / collection)
 
     async def collection_for(self, encoder_id: str) -> str:
         """Return the collection of an encoder: the first one, if it was indexed with it."""
-        if indexed_with(self._root / self._name) in {encoder_id, None}:
+        first = indexed_with(self._root / self._name)
+        if first is None or first.encoder_id == encoder_id:
             return self._name
         return f"{self._name}@{encoder_id}"
 
-    async def serve(self, collection: str) -> None:
+    async def serve(self, served: Served) -> None:
         """Let another collection be the one that is served, atomically and durably.
 
         Raises:
             StoreError: The directory cannot be written; the choice is as before.
         """
-        if not self._is_ours.fullmatch(collection):
-            raise StoreError(f"{collection!r} is no collection of {self._name!r}.")
-        replace_text(self._pointer, f"{collection}\n")
+        if not self._is_ours.fullmatch(served.collection):
+            raise StoreError(f"{served.collection!r} is no collection of {self._name!r}.")
+        replace_text(self._pointer, json.dumps(asdict(served), indent=2) + "\n")
 
     def store(self, collection: str) -> PassageStore:
         """Return a store over a collection; it is not open."""
@@ -76,6 +85,6 @@ class EdgeShelf:
 
     def _damaged(self, problem: str) -> StoreError:
         return StoreError(
-            f"{self._pointer} cannot be used: {problem}. Write the name of a directory beside it "
-            f"into it, or remove it to serve {self._name!r}."
+            f"{self._pointer} cannot be used: {problem}. Restore it from a backup, or remove it to "
+            f"serve {self._name!r}."
         )

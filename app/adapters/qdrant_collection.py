@@ -20,13 +20,16 @@ from app.adapters.qdrant_filter import index_schema
 from app.adapters.qdrant_options import QdrantOptions
 from app.core.errors import EncoderMismatchError, StoreError
 from app.core.passages.fields import BUILT_IN_FIELDS, check_fields
-from app.core.types import CollectionSpec, FieldKind
+from app.core.types import CollectionSpec, FieldKind, Served
 
 SCHEMA = 1
 """Version of the record and of what a point holds."""
 
 RECORD_KEY = "isoglot"
 """Key of the record in the metadata of a collection."""
+
+BUNDLE_KEY = "isoglot_bundle"
+"""Key, in the same place, of the directory of the bundle that it was switched to with."""
 
 SETUP_SECONDS = 60.0
 """Deadline of calls that make collections and indexes; a cluster has to agree on them."""
@@ -68,20 +71,31 @@ def collection_name(name: str, encoder_id: str) -> str:
     return f"{name}@{encoder_id}"
 
 
-async def served_collection(connection: QdrantConnection, name: str) -> str | None:
+async def served_collection(connection: QdrantConnection, name: str) -> Served | None:
     """Return the collection that the alias points to; ``None`` where there is no alias."""
-    answer = await connection.call("read its aliases", lambda client: client.get_aliases())
-    found = {alias.alias_name: alias.collection_name for alias in answer.aliases}
-    return found.get(name)
+    target = await _alias_target(connection, name)
+    if target is None:
+        return None
+    info = await connection.call(
+        "read the collection", lambda client: client.get_collection(target)
+    )
+    return Served(target, str((info.config.metadata or {}).get(BUNDLE_KEY, "")))
 
 
-async def serve_collection(connection: QdrantConnection, name: str, collection: str) -> None:
+async def serve_collection(connection: QdrantConnection, name: str, served: Served) -> None:
     """Let the alias point to a collection, in one step, whatever it pointed to before."""
+    if served.bundle:
+        metadata = {BUNDLE_KEY: served.bundle}
+        await connection.call(
+            "record the bundle",
+            lambda client: client.update_collection(served.collection, metadata=metadata),
+            deadline=SETUP_SECONDS,
+        )
     create = models.CreateAliasOperation(
-        create_alias=models.CreateAlias(collection_name=collection, alias_name=name)
+        create_alias=models.CreateAlias(collection_name=served.collection, alias_name=name)
     )
     changes: list[models.AliasOperations] = [create]
-    if await served_collection(connection, name) is not None:
+    if await _alias_target(connection, name) is not None:
         drop = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=name))
         changes.insert(0, drop)
     await connection.call(
@@ -89,6 +103,12 @@ async def serve_collection(connection: QdrantConnection, name: str, collection: 
         lambda client: client.update_collection_aliases(changes),
         deadline=SETUP_SECONDS,
     )
+
+
+async def _alias_target(connection: QdrantConnection, name: str) -> str | None:
+    answer = await connection.call("read its aliases", lambda client: client.get_aliases())
+    found = {alias.alias_name: alias.collection_name for alias in answer.aliases}
+    return found.get(name)
 
 
 async def ensure_collection(
@@ -100,10 +120,10 @@ async def ensure_collection(
         EncoderMismatchError: It was indexed with another encoder; nothing was changed.
         StoreError: It is not one of ours, holds another collection, or the server failed.
     """
-    record = await _read(connection, collection)
+    record = await read_record(connection, collection)
     if record is None:
         await _create(connection, collection, spec)
-        record = await _read(connection, collection)
+        record = await read_record(connection, collection)
         if record is None:
             raise StoreError(f"Qdrant lost the collection {collection!r} that was just made.")
     if record.encoder_id != spec.encoder_id:
@@ -138,7 +158,13 @@ async def declare(
     )
 
 
-async def _read(connection: QdrantConnection, collection: str) -> QdrantRecord | None:
+async def read_record(connection: QdrantConnection, collection: str) -> QdrantRecord | None:
+    """Return what a collection says of itself; ``None`` where there is no such collection.
+
+    Raises:
+        StoreError: It is not one of ours.
+    """
+
     async def read(client: AsyncQdrantClient) -> models.CollectionInfo | None:
         if not await client.collection_exists(collection):
             return None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from app.adapters.qdrant_collection import collection_name, serve_collection, served_collection
+from app.adapters.qdrant_collection import (
+    collection_name,
+    read_record,
+    serve_collection,
+    served_collection,
+)
 from app.adapters.qdrant_connection import QdrantConnection
 from app.adapters.qdrant_options import QdrantOptions
 from app.adapters.qdrant_store import QdrantPassageStore
 from app.core.ports import PassageStore
+from app.core.types import IndexedWith, Served
 
 
 class QdrantShelf:
@@ -21,17 +27,22 @@ class QdrantShelf:
         self._connection = connection
         self._name = name
 
-    async def served(self) -> str | None:
+    async def served(self) -> Served | None:
         """Return the collection that the alias points to; ``None`` where there is no alias."""
         return await served_collection(self._connection, self._name)
+
+    async def indexed_with(self, collection: str) -> IndexedWith | None:
+        """Return what a collection was indexed with; ``None`` where there is none yet."""
+        record = await read_record(self._connection, collection)
+        return None if record is None else IndexedWith(record.encoder_id, record.dim)
 
     async def collection_for(self, encoder_id: str) -> str:
         """Return the collection of an encoder."""
         return collection_name(self._name, encoder_id)
 
-    async def serve(self, collection: str) -> None:
+    async def serve(self, served: Served) -> None:
         """Let the alias point to another collection, in one step."""
-        await serve_collection(self._connection, self._name, collection)
+        await serve_collection(self._connection, self._name, served)
 
     def store(self, collection: str) -> PassageStore:
         """Return a store over a collection; it is not open."""

@@ -95,7 +95,13 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
         409,
         "Collection belongs to another encoder",
         "Vectors of two encoders cannot be compared. Serve the bundle that the collection was "
-        "indexed with, or index the passages again into an empty data directory.",
+        "indexed with, or embed the stored passages with this one: `isoglot reindex`.",
+    ),
+    core.ReindexingError: Kind(
+        409,
+        "Not reindexed",
+        "Passages cannot be embedded anew now, or the result may not be served. The collection "
+        "from before is served.",
     ),
     core.BundleError: Kind(503, "Bundle not usable", _BUNDLE_HELP),
     core.UnsupportedSchemaError: Kind(

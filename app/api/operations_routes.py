@@ -117,15 +117,15 @@ async def ready(state: StateDep) -> ReadyOut:
     """Answer 200 once searches are answered; until then 503, saying why."""
     if not state.readiness.is_ready:
         raise api_error("not_ready", state.readiness.reason)
-    services = state.readiness.services()
-    health = await services.store.health()
-    return ReadyOut(
-        status="ready",
-        model=model(services),
-        engine=health.engine,
-        passages=health.passages,
-        indexed_passages=health.indexed_passages,
-    )
+    with state.readiness.lease() as services:
+        health = await services.store.health()
+        return ReadyOut(
+            status="ready",
+            model=model(services),
+            engine=health.engine,
+            passages=health.passages,
+            indexed_passages=health.indexed_passages,
+        )
 
 
 @router.get(
@@ -210,8 +210,9 @@ async def _measure_store(state: ApiState) -> None:
     if not state.readiness.is_ready:
         return
     try:
-        async with asyncio.timeout(_STORE_PATIENCE):
-            await state.readiness.services().store.health()
+        with state.readiness.lease() as services:
+            async with asyncio.timeout(_STORE_PATIENCE):
+                await services.store.health()
     except (StoreError, TimeoutError) as error:
         _log.warning("store_not_measured", reason=str(error) or "it did not answer in time")
 

@@ -217,6 +217,31 @@ def search(  # noqa: PLR0913  one argument an option
         run_search(body, settings=settings, url=url, as_json=as_json)
 
 
+@cli.command(
+    epilog=_examples(
+        "isoglot reindex --bundle bundles/new",
+        "isoglot reindex --bundle bundles/new --url http://127.0.0.1:8000",
+        "isoglot reindex --bundle bundles/old   (goes back)",
+    )
+)
+def reindex(
+    bundle: BundleOption = None, data_dir: DataDirOption = None, url: UrlOption = None
+) -> None:
+    """Embed all stored passages with another bundle's encoder, then serve that bundle.
+
+    The texts are read from the collection; nothing has to be uploaded again. With --url a running
+    service does it, which answers searches and takes passages all along; it must see the bundle
+    under the same path. After an interruption the same command goes on where it was. The collection
+    from before stays, so that going back embeds only what has changed since.
+    """
+    with friendly_errors():
+        settings = settings_from(bundle=bundle, data_dir=data_dir)
+
+        from app.cli.reindex import run_reindex
+
+        run_reindex(settings, url=url)
+
+
 @cli.command(epilog=_examples("isoglot demo", "isoglot demo --port 0", "isoglot demo --index-only"))
 def demo(  # noqa: PLR0913  one argument an option
     *,

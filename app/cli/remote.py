@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
 from pydantic import SecretStr, ValidationError
 
+from app.api.administration_routes import BundlePlace, ReindexingOut
 from app.api.answer_schemas import SearchResponse
 from app.api.schemas import LineAnswer, PassageIn, SplitIn, Summary
 from app.api.search_schemas import SearchBody
@@ -98,11 +100,34 @@ class RemoteService:
             if a.status == "rejected"
         ]
 
+    async def start_reindexing(self, bundle: Path) -> ReindexingOut:
+        """Let the service begin to embed its passages anew; the bundle must lie there for it."""
+        place = BundlePlace(directory=str(bundle)).model_dump_json().encode()
+        answer = await self._post("/v1/reindex", place, JSON_MEDIA_TYPE)
+        return ReindexingOut.model_validate_json(answer.content)
+
+    async def reindexing(self) -> ReindexingOut:
+        """Return how far the service is with it."""
+        answer = await self._send("GET", "/v1/reindex")
+        return ReindexingOut.model_validate_json(answer.content)
+
+    async def cancel_reindexing(self) -> None:
+        """Let the service stop it."""
+        await self._send("DELETE", "/v1/reindex")
+
     async def _post(self, path: str, content: bytes, media_type: str) -> httpx.Response:
+        return await self._send("POST", path, content=content, headers={"Content-Type": media_type})
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
         try:
-            response = await self._client.post(
-                path, content=content, headers={"Content-Type": media_type}
-            )
+            response = await self._client.request(method, path, content=content, headers=headers)
         except httpx.HTTPError as error:
             raise CannotStartError(
                 f"No service answers at {self._url} ({str(error) or type(error).__name__}). "

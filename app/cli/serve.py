@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 from app.bootstrap import Runtime, open_runtime
 from app.cli.exits import CannotStartError
 from app.cli.http_protocol import BoundedHttpProtocol
-from app.core.bundle import Bundle
+from app.core.bundle import Bundle, load_bundle
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
@@ -25,6 +26,7 @@ GRACE_SECONDS = 20
 """How long requests that are under way may take once the service is told to end."""
 
 _BACKLOG = 2048
+_LOOK_SECONDS = 0.05
 
 
 def run_server(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
@@ -107,18 +109,10 @@ def address(listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers, and ends without sending the signal to itself once more.
+    """Ends without sending the signal to itself once more.
 
     The second signal would end the process before the collection is closed.
     """
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_started()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -137,6 +131,12 @@ async def _serve(
     settings: Settings, listener: socket.socket, on_ready: Callable[[str], None]
 ) -> None:
     metrics = Metrics()
+    if settings.qdrant_url is not None:
+        # Its store is on another machine, which may start later: waiting for it is not an error.
+        bundle = await asyncio.to_thread(load_bundle, settings.bundle)
+        app = create_app(settings, bundle_loader=lambda _: bundle, metrics=metrics)
+        await _answer(app, listener, on_ready)
+        return
     async with open_runtime(settings, metrics=metrics) as runtime:
 
         @asynccontextmanager
@@ -151,14 +151,29 @@ async def _serve(
             runtime_factory=opened,
             metrics=metrics,
         )
-        config = uvicorn.Config(
-            app,
-            workers=1,
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            http=BoundedHttpProtocol,
-        )
-        server = _Server(config, lambda: on_ready(address(listener)))
+        await _answer(app, listener, on_ready)
+
+
+async def _answer(app: FastAPI, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
+    config = uvicorn.Config(
+        app,
+        workers=1,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        http=BoundedHttpProtocol,
+    )
+    server = _Server(config)
+    telling = asyncio.create_task(_tell(app, server, lambda: on_ready(address(listener))))
+    try:
         await server.serve(sockets=[listener])
+    finally:
+        telling.cancel()
+
+
+async def _tell(app: FastAPI, server: uvicorn.Server, on_ready: Callable[[], None]) -> None:
+    """Tell once that searches are answered."""
+    while not (server.started and app.state.api.readiness.is_ready):  # noqa: ASYNC110  theirs
+        await asyncio.sleep(_LOOK_SECONDS)
+    on_ready()

@@ -14,6 +14,7 @@ The tree::
     ├── DeadlineExceededError        the time that a caller gave was not enough
     ├── PassageNotFoundError         no passage with that id
     ├── CountMismatchError           a filter selects another number of passages than expected
+    ├── ReindexingError              passages cannot be embedded anew
     ├── EncoderMismatchError         collection and bundle belong to different encoders
     ├── BundleError                  a bundle directory cannot be used
     │   ├── UnsupportedSchemaError   written by another version of the format
@@ -174,12 +175,18 @@ class EncoderMismatchError(IsoglotError):
     def __init__(self, *, collection: str, indexed_with: str, loaded: str) -> None:
         super().__init__(
             f"Collection {collection!r} was indexed with encoder {indexed_with}, but the loaded "
-            f"bundle carries encoder {loaded}. Load the matching bundle, or index the passages "
-            "again into an empty data directory."
+            f"bundle carries encoder {loaded}. Load the matching bundle, or embed the stored "
+            "passages with this one: `isoglot reindex`."
         )
         self.collection = collection
         self.indexed_with = indexed_with
         self.loaded = loaded
+
+
+class ReindexingError(IsoglotError):
+    """Passages cannot be embedded anew, or the result may not be served."""
+
+    code: ClassVar[str] = "reindexing_error"
 
 
 class BundleError(IsoglotError):

@@ -12,11 +12,13 @@ from app.core.types import (
     CollectionSpec,
     EmbeddedPassage,
     FieldKind,
+    IndexedWith,
     LanguageGuess,
     NearestQuery,
     Passage,
     PassageFilter,
     ScoredPassage,
+    Served,
     Split,
     StoreHealth,
     VectorArray,
@@ -222,15 +224,19 @@ class PassageStore(PassageWriter, Protocol):
 class Shelf(Protocol):
     """Where the collections of a deployment are: one for every encoder, one of which is served."""
 
-    async def served(self) -> str | None:
+    async def served(self) -> Served | None:
         """Return the collection that is served; ``None`` where none ever was."""
+        ...
+
+    async def indexed_with(self, collection: str) -> IndexedWith | None:
+        """Return what a collection was indexed with; ``None`` where there is none yet."""
         ...
 
     async def collection_for(self, encoder_id: str) -> str:
         """Return the collection that holds, or is to hold, the vectors of an encoder."""
         ...
 
-    async def serve(self, collection: str) -> None:
+    async def serve(self, served: Served) -> None:
         """Let another collection be the one that is served, atomically and durably."""
         ...
 

@@ -198,6 +198,32 @@ class CollectionSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexedWith:
+    """What a collection was indexed with.
+
+    Attributes:
+        encoder_id: Fingerprint of the encoder of all its vectors.
+        dim: Number of dimensions of its vectors.
+    """
+
+    encoder_id: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Which collection is served.
+
+    Attributes:
+        collection: Its name on its shelf.
+        bundle: Directory of the bundle that it was switched to with; empty before any switch.
+    """
+
+    collection: str
+    bundle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreHealth:
     """How a store is doing.
 

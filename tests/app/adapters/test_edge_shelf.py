@@ -6,6 +6,7 @@ import pytest
 
 from app.adapters.edge_shelf import EdgeShelf
 from app.core.errors import StoreError
+from app.core.types import IndexedWith, Served
 from tests.fakes import FAKE_COLLECTION
 
 OTHER = replace(FAKE_COLLECTION, encoder_id="0123456789ab")
@@ -17,7 +18,8 @@ def shelf(store_directory):
 
 
 async def test_the_first_collection_is_served_until_another_is(shelf, store_directory):
-    assert await shelf.served() == "passages"
+    assert await shelf.served() == Served("passages")
+    assert await shelf.indexed_with("passages") is None
     assert await shelf.collection_for(FAKE_COLLECTION.encoder_id) == "passages"
     store = shelf.store("passages")
     await store.open(FAKE_COLLECTION)
@@ -26,10 +28,13 @@ async def test_the_first_collection_is_served_until_another_is(shelf, store_dire
     assert await shelf.collection_for(FAKE_COLLECTION.encoder_id) == "passages"
     other = await shelf.collection_for(OTHER.encoder_id)
     assert other == f"passages@{OTHER.encoder_id}"
-    await shelf.serve(other)
-    assert await EdgeShelf(store_directory, "passages").served() == other
-    await shelf.serve("passages")
-    assert await shelf.served() == "passages"
+    await shelf.serve(Served(other, "bundles/new"))
+    assert await EdgeShelf(store_directory, "passages").served() == Served(other, "bundles/new")
+    await shelf.serve(Served("passages"))
+    assert await shelf.served() == Served("passages")
+    assert await shelf.indexed_with("passages") == IndexedWith(
+        FAKE_COLLECTION.encoder_id, FAKE_COLLECTION.dim
+    )
     await shelf.close()
 
 
@@ -43,7 +48,9 @@ async def test_two_collections_are_open_side_by_side(shelf):
         await store.close()
 
 
-@pytest.mark.parametrize("content", [b"../elsewhere\n", b"faq\n", b"", b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b'{"collection": "../elsewhere", "bundle": ""}', b"faq\n", b"{}", b"", b"\xff"]
+)
 async def test_a_choice_that_cannot_be_read_is_an_error_that_says_how_to_mend_it(
     shelf, store_directory, content
 ):
@@ -55,4 +62,4 @@ async def test_a_choice_that_cannot_be_read_is_an_error_that_says_how_to_mend_it
 
 async def test_only_collections_of_the_shelf_can_be_served(shelf):
     with pytest.raises(StoreError, match="is no collection of"):
-        await shelf.serve("../elsewhere")
+        await shelf.serve(Served("../elsewhere"))

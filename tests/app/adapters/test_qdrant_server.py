@@ -17,7 +17,7 @@ from app.adapters.qdrant_store import QdrantPassageStore
 from app.adapters.resilience import CallPolicy
 from app.core.access.tenancy import with_tenant_field
 from app.core.errors import StoreError, StoreUnavailableError
-from app.core.types import NearestQuery, Passage
+from app.core.types import NearestQuery, Passage, Served
 from tests.fake_qdrant import fake_qdrant
 from tests.fakes import FAKE_COLLECTION, FakeEncoder, embed
 from tests.stores import fake_connection
@@ -211,11 +211,13 @@ class TestShelf:
     async def test_the_alias_is_switched_in_one_request(self, connection, wire):
         shelf = QdrantShelf(connection, "passages")
         assert await shelf.served() is None
+        assert await shelf.indexed_with("passages@aaa") is None
         for encoder in ("aaa", "bbb"):
             collection = await shelf.collection_for(encoder)
             await shelf.store(collection).open(replace(FAKE_COLLECTION, encoder_id=encoder))
-            await shelf.serve(collection)
-            assert await shelf.served() == f"passages@{encoder}"
+            assert await shelf.indexed_with(collection) is not None
+            await shelf.serve(Served(collection, f"bundles/{encoder}"))
+            assert await shelf.served() == Served(f"passages@{encoder}", f"bundles/{encoder}")
         changes = [b["actions"] for _, p, b in wire.sent if p.startswith("/collections/aliases")]
         assert [len(actions) for actions in changes] == [1, 2]
 
@@ -224,10 +226,10 @@ class TestShelf:
         old = shelf.store("passages@aaa")
         await old.open(replace(FAKE_COLLECTION, encoder_id="aaa"))
         await old.upsert(embed(PASSAGES), durable=False)
-        await shelf.serve("passages@aaa")
+        await shelf.serve(Served("passages@aaa"))
         new = shelf.store("passages@bbb")
         await new.open(replace(FAKE_COLLECTION, encoder_id="bbb"))
-        await shelf.serve("passages@bbb")
+        await shelf.serve(Served("passages@bbb"))
         assert (await old.count(), await new.count()) == (2, 0)
         await shelf.close()
 

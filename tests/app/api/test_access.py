@@ -78,7 +78,7 @@ class Tripwire:
 def tripwire(guarded, monkeypatch):
     client, _ = guarded
     wire = Tripwire()
-    monkeypatch.setattr(app_of(client).state.api.readiness, "services", wire.services)
+    monkeypatch.setattr(app_of(client).state.api.readiness, "lease", wire.services)
     return wire
 
 
