@@ -39,6 +39,8 @@ UNLIKE_THE_REFERENCE = "IsoglotScoreShift"
 EMPTY: dict[str, str] = {
     "isoglot_http_errors": "no request failed",
     'job="qdrant"': "the embedded store is in use",
+    "isoglot_encoder_queue_wait": "queries that come again are in the cache, and wait for nothing",
+    "isoglot_encoder_batch_tokens": "passes are reported without tokens",
 }
 """Parts of queries that may return nothing here, and why."""
 
