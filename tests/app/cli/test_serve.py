@@ -56,6 +56,8 @@ def test_a_service_can_be_filled_searched_and_stopped_without_loss(isoglot, line
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 0
     local = json.loads(isoglot("search", "the sea", "--json").stdout)
+    assert all(hit.pop("feedback_token") for hit in remote["hits"])
+    assert not any(hit.pop("feedback_token") for hit in local["hits"])
     assert local["hits"] == remote["hits"]
     assert {hit["id"] for hit in local["hits"]} == {"tides.en", "wheel.en"}
 

@@ -285,10 +285,10 @@ async def test_a_batch_is_answered_like_its_searches_alone_in_one_pass():
     ]
     encoder = CountingEncoder()
     async with searching(PASSAGES, calibrator=make_calibrator(), encoder=encoder) as opened:
-        alone = [await opened.service.search(request) for request in requests]
-        encoder.passes.clear()
         together = await opened.service.search_many(requests)
     assert encoder.passes == [3]
+    async with searching(PASSAGES, calibrator=make_calibrator()) as opened:
+        alone = [await opened.service.search(request) for request in requests]
     for one, of_many in zip(alone, together, strict=True):
         assert isinstance(of_many, SearchResult)
         assert of_many.hits == one.hits
