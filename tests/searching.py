@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.core.calibration.calibrator import Calibrator
-from app.core.encoding import EncoderThread
+from app.core.encoding import EncoderFacts, EncoderThread
 from app.core.ports import Encoder
 from app.core.search.service import SearchMemory, SearchService
 from app.core.types import CollectionSpec, EmbeddedPassage, FieldKind, Passage
@@ -63,13 +63,18 @@ async def searching(
     encoder: Encoder | None = None,
     memory: SearchMemory | None = None,
     fields: Mapping[str, FieldKind] | None = None,
+    on_loop: bool = False,
 ) -> AsyncIterator[Searching]:
-    """Open a service over passages; uncalibrated unless a calibrator is given."""
+    """Open a service over passages; uncalibrated unless a calibrator is given.
+
+    With ``on_loop`` queries are encoded on the event loop, as with an encoder that is fast.
+    """
     encoder = encoder or FakeEncoder()
     spec = encoder.spec
     store = InMemoryStore()
     await store.open(CollectionSpec("test", spec.fingerprint(), spec.dim, fields or {}))
     thread = EncoderThread(encoder)
+    thread.facts = EncoderFacts("fake", query_seconds=0.0, direct=on_loop)
     service = SearchService(
         encoder=thread,
         store=store,

@@ -295,17 +295,19 @@ async def test_a_batch_is_answered_like_its_searches_alone_in_one_pass():
         assert of_many.answerable_probability == one.answerable_probability
 
 
-async def test_a_search_of_a_batch_that_fails_leaves_the_others_alone(calibrated):
-    first = await calibrated.search(SearchRequest(QUERY, limit=3))
-    answers = await calibrated.search_many(
-        [
-            SearchRequest(QUERY, limit=0),
-            SearchRequest("?!"),
-            SearchRequest(QUERY, limit=3),
-            SearchRequest(QUERY, cursor="none"),
-            SearchRequest(QUERY, limit=3, cursor=first.next_cursor),
-        ]
-    )
+@pytest.mark.parametrize("on_loop", [False, True])
+async def test_a_search_of_a_batch_that_fails_leaves_the_others_alone(on_loop):
+    async with searching(PASSAGES, calibrator=make_calibrator(), on_loop=on_loop) as opened:
+        first = await opened.service.search(SearchRequest(QUERY, limit=3))
+        answers = await opened.service.search_many(
+            [
+                SearchRequest(QUERY, limit=0),
+                SearchRequest("?!"),
+                SearchRequest(QUERY, limit=3),
+                SearchRequest(QUERY, cursor="none"),
+                SearchRequest(QUERY, limit=3, cursor=first.next_cursor),
+            ]
+        )
     refused, unreadable, good, no_cursor, next_page = answers
     assert isinstance(refused, InvalidInputError)
     assert isinstance(unreadable, UnencodableTextError)
