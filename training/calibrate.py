@@ -20,6 +20,7 @@ from app.core.calibration.document import (
     FIRST_HIT_FEATURES,
     POOLED_FEATURES,
     EncoderBinding,
+    against_their_law,
     dump_calibrator,
 )
 from app.core.calibration.fit import LogisticFit, fit_logistic
@@ -112,7 +113,8 @@ def hit_data(collected: CalibrationHits, config: CalibrationConfig) -> HeadData:
 def fit_head(data: HeadData, features: Sequence[str], ridges: Sequence[float]) -> FittedHead:
     """Fit one head with the ridge that cross-validation over documents likes best.
 
-    Where there is one candidate it is taken, without cross-validation.
+    Where there is one candidate it is taken, without cross-validation. A feature whose weight
+    would be against its law, as chance has it where the feature says little, is left out.
     """
     x = np.column_stack([data.columns[name] for name in features])
     design = np.column_stack([x, data.offsets, *_own_slopes(x, features, data.offsets)])
@@ -141,6 +143,8 @@ def fit_head(data: HeadData, features: Sequence[str], ridges: Sequence[float]) -
         intercept=fit.intercept,
         covariance=tuple(tuple(row[: n + 1].tolist()) for n, row in enumerate(covariance)),
     )
+    if wrong := against_their_law(head):
+        return fit_head(data, [name for name in features if name not in wrong], ridges)
     if not head.weight("score") > 0.0:
         raise CalibrationError(
             "The fitted probability does not rise with the score: the judged hits say that "

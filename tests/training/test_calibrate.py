@@ -125,6 +125,19 @@ def test_the_document_loads_and_its_probabilities_are_those_of_the_fit():
     assert calibrator.document.trained_range.corpus == (250.0, 16000.0)
 
 
+def test_a_lead_and_a_lag_that_say_the_opposite_are_left_out():
+    collected = simulate(10_000)
+    relevant = collected.hits.relevant
+    against = replace(
+        collected.hits,
+        language_lead=np.where(relevant, 0.0, 0.1),
+        language_lag=np.where(relevant, 0.1, 0.0),
+    )
+    fitted = fit_heads(replace(collected, hits=against), config()).hit
+    assert not {"language_lead", "language_lag"} & set(fitted.head.features)
+    assert fitted.head.weight("score") == pytest.approx(TRUTH["score"], rel=0.25)
+
+
 def test_scores_that_say_the_opposite_are_refused():
     collected = simulate(10_000)
     hits = replace(collected.hits, score=-collected.hits.score)

@@ -128,6 +128,12 @@ class FitFacts(Part):
     towards: str | None = None
 
 
+def against_their_law(head: LinearHead) -> tuple[str, ...]:
+    """Return the features that a head weighs against their law: a lead down, or a lag up."""
+    laws = {"language_lead": 1.0, "language_lag": -1.0}
+    return tuple(name for name, sign in laws.items() if sign * head.weight(name) < 0.0)
+
+
 class CalibratorDocument(Part):
     """The JSON form of a calibrator; see the module docstring for the meaning of the heads."""
 
@@ -171,7 +177,7 @@ class CalibratorDocument(Part):
         cross_rank = self.hit.weight("log_language_rank")
         if max(cross_rank, cross_rank + self.hit.weight("same*log_language_rank")) > 0.0:
             raise ValueError("a probability must not rise down the list: a rank weighs at most 0")
-        if self.hit.weight("language_lead") < 0.0 or self.hit.weight("language_lag") > 0.0:
+        if against_their_law(self.hit):
             raise ValueError("a lead must not lower a probability, and a lag must not raise it")
         return self
 
