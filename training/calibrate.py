@@ -87,8 +87,15 @@ class FittedHeads:
     first_hit: FittedHead
 
 
-def fit_heads(collected: CalibrationHits, config: CalibrationConfig) -> FittedHeads:
+def fit_heads(
+    collected: CalibrationHits, config: CalibrationConfig, *, like: FittedHeads | None = None
+) -> FittedHeads:
     """Fit all heads of a calibrator.
+
+    Args:
+        collected: The hits.
+        config: Says what is fitted.
+        like: Heads whose ridges are taken over; ``None`` chooses them by cross-validation.
 
     Raises:
         CalibrationError: There is no relevant or no irrelevant hit, an input is not finite, the
@@ -97,10 +104,15 @@ def fit_heads(collected: CalibrationHits, config: CalibrationConfig) -> FittedHe
     first = collected.where(collected.hits.rank == 1)
     every = hit_data(collected.where(collected.answered), config)
     first_rows = _head_data(first.hits, first.source, first.hits.first_hit_columns(), config)
+
+    def fitted(name: str, rows: HeadData, features: Sequence[str]) -> FittedHead:
+        ridges = config.ridges if like is None else (getattr(like, name).ridge,)
+        return fit_head(rows, features, ridges)
+
     return FittedHeads(
-        hit=fit_head(every, config.features, config.ridges),
-        pooled=fit_head(every, POOLED_FEATURES, config.ridges),
-        first_hit=fit_head(first_rows, FIRST_HIT_FEATURES, config.ridges),
+        hit=fitted("hit", every, config.features),
+        pooled=fitted("pooled", every, POOLED_FEATURES),
+        first_hit=fitted("first_hit", first_rows, FIRST_HIT_FEATURES),
     )
 
 
@@ -174,9 +186,16 @@ def calibrator_text(
     *,
     binding: EncoderBinding,
     data_sha256: str,
-    metrics: Mapping[str, JsonValue],
+    measured: Mapping[str, JsonValue],
 ) -> str:
     """Return the JSON text of ``calibrator.json``.
+
+    Args:
+        heads: Its parameters.
+        collected: What they were fitted on.
+        binding: Of the encoder.
+        data_sha256: Of the sets.
+        measured: Its members ``metrics``, ``thresholds`` and ``evidence``, those that there are.
 
     Raises:
         CalibrationError: The parameters break a law of probabilities.
@@ -212,7 +231,7 @@ def calibrator_text(
             "data_sha256": data_sha256,
             "nll": _nll_before_and_after(heads, hits),
         },
-        "metrics": dict(metrics),
+        **measured,
     }
     return dump_calibrator(content)
 

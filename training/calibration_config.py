@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, ValidationError, model_validator
 
 from app.core.calibration.document import HIT_FEATURES
+from app.core.calibration.fit_thresholds import ANSWER_CONFIDENCE, ANSWER_TARGET, HIDDEN_TARGET
 from training.config import Count, NonNegative, PairSource, Share, Table
+from training.config_file import read_toml
 from training.errors import ConfigError
 
 DEFAULT_FEATURES = (
@@ -22,6 +23,8 @@ DEFAULT_FEATURES = (
     "language_lag",
     "same",
 )
+
+OpenShare: TypeAlias = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 Composition: TypeAlias = Literal["everything", "languages", "source"]
 """Where the passages of a corpus come from; see ``training/calibration_corpora.py``."""
@@ -60,6 +63,10 @@ class CalibrationConfig(Table):
         folds: Number of folds of the cross-validation, by document.
         test_share: Share of documents held out to compare calibrators; the released one is
             fitted on all of them again.
+        answer_wrong: What the answer threshold promises: the share of answered questions whose
+            first hit is not relevant.
+        answer_confidence: How surely it does.
+        hidden: What the hit threshold promises: the share of relevant hits below it.
         seed: Decides corpora, caps and folds.
     """
 
@@ -73,6 +80,9 @@ class CalibrationConfig(Table):
     ridges: tuple[NonNegative, ...] = Field(default=(0.1, 1.0, 10.0, 100.0), min_length=1)
     folds: Annotated[int, Field(ge=2)] = 5
     test_share: Share = 0.2
+    answer_wrong: OpenShare = ANSWER_TARGET
+    answer_confidence: OpenShare = ANSWER_CONFIDENCE
+    hidden: OpenShare = HIDDEN_TARGET
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -91,12 +101,7 @@ def load_calibration_config(path: Path) -> CalibrationConfig:
         ConfigError: It cannot be read, is not TOML, or a value or key is wrong.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        return CalibrationConfig.model_validate(raw)
-    except OSError as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        return CalibrationConfig.model_validate(read_toml(path, "configuration"))
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()

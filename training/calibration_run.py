@@ -22,7 +22,6 @@ from app.core.types import FloatArray
 from training.calibrate import (
     FittedHead,
     FittedHeads,
-    balanced_weights,
     calibrator_text,
     fit_head,
     fit_heads,
@@ -38,6 +37,8 @@ from training.calibration_data import (
     load_sets,
     served_at_full_size,
 )
+from training.calibration_evidence import choose_thresholds, gather_evidence
+from training.calibration_folds import cross_fit, references
 from training.evaluate_calibration import (
     OURS,
     HitsToProbability,
@@ -46,7 +47,7 @@ from training.evaluate_calibration import (
     ours,
 )
 from training.onnx_encoder import ExportedEncoder
-from training.reference_calibrators import ScoreMap, fit_references
+from training.reference_calibrators import ScoreMap
 from training.report import calibration_page
 from training.served import HitTable
 
@@ -75,12 +76,21 @@ def calibrate_encoder(
     held_out = _held_out(collected, config, binding, digest)
     heads = fit_heads(collected, config)
     transfer = _leave_one_source_out(answered, config, heads.hit.ridge)
+    cross = cross_fit(collected, config, heads, binding)
+    thresholds, evidence = choose_thresholds(cross, config), gather_evidence(cross, config)
     text = calibrator_text(
         heads,
         answered,
         binding=binding,
         data_sha256=digest,
-        metrics={"held_out_documents": _short(held_out), "leave_one_source_out": dict(transfer)},
+        measured={
+            "metrics": {
+                "held_out_documents": _short(held_out),
+                "leave_one_source_out": dict(transfer),
+            },
+            "thresholds": thresholds.model_dump(mode="json", exclude_none=True),
+            "evidence": evidence.model_dump(mode="json", exclude_none=True),
+        },
     )
     calibrator = _load(text)
     served = served_at_full_size(pool)
@@ -89,8 +99,9 @@ def calibrate_encoder(
         "encoder": binding.model_dump(),
         "config": config.model_dump(mode="json", by_alias=True),
         "data_sha256": digest,
+        "thresholds": thresholds.model_dump(mode="json"),
         "heads": {name: _facts(getattr(heads, name)) for name in FittedHeads.__slots__},
-        "references": {name: map_.to_json() for name, map_ in _references(answered).items()},
+        "references": {name: map_.to_json() for name, map_ in references(collected).items()},
         "held_out_documents": held_out,
         "leave_one_source_out": transfer,
     }
@@ -140,9 +151,9 @@ def _held_out(
     test = group_folds(collected.hits.cluster, folds, config.seed + 1) == 0
     heads = fit_heads(collected.where(~test), config)
     kept = collected.where(~test & collected.answered)
-    text = calibrator_text(heads, kept, binding=binding, data_sha256=digest, metrics={})
+    text = calibrator_text(heads, kept, binding=binding, data_sha256=digest, measured={})
     methods = {OURS: ours(_load(text))}
-    methods |= {name: by_score(method) for name, method in _references(kept).items()}
+    methods |= {name: by_score(method) for name, method in references(kept).items()}
     return measure_groups(collected.hits.where(test & collected.answered), methods)
 
 
@@ -169,12 +180,6 @@ def _leave_one_source_out(
                 ratio = float(probability[mask].sum()) / relevant
                 ratios.setdefault(str(name), {})[relation] = ratio
     return ratios
-
-
-def _references(collected: CalibrationHits) -> dict[str, ScoreMap]:
-    hits = collected.hits
-    weights = balanced_weights(collected.source, hits.same)
-    return fit_references(hits.score, hits.relevant.astype(np.float64), weights)
 
 
 def _facts(fitted: FittedHead) -> dict[str, Any]:

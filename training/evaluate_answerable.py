@@ -15,7 +15,7 @@ from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.fit_ridge import group_folds
 from app.core.types import FloatArray
 from training.evaluate import EmbeddedSet
-from training.metrics.calibration import auroc, risk_coverage
+from training.metrics.discrimination import auroc, risk_coverage
 from training.served import HitTable, concatenate, serve
 
 PARTS = 10

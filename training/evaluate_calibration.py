@@ -99,7 +99,7 @@ def measure_groups(
         ``same/de``, ...) to method to measures, as JSON.
     """
     results: dict[str, dict[str, Any]] = {}
-    for group, mask in _groups(hits, languages=languages).items():
+    for group, mask in groups_of(hits, languages=languages).items():
         selected = hits.where(mask)
         if len(selected) < MIN_HITS:
             continue
@@ -145,15 +145,20 @@ def growth(
     return found
 
 
-def measure_pairs(hits: HitTable, method: HitsToProbability) -> dict[str, dict[str, Any]]:
-    """Return language pair (``de>en``) to measures; pairs with few hits are left out."""
+def measure_pairs(hits: HitTable, stated: FloatArray) -> dict[str, dict[str, Any]]:
+    """Return language pair (``de>en``) to measures; pairs with few hits are left out.
+
+    Args:
+        hits: Judged hits.
+        stated: Their probabilities, shape (len(hits),).
+    """
     found: dict[str, dict[str, Any]] = {}
     pairs = np.char.add(np.char.add(hits.query_language, ">"), hits.passage_language)
     for pair in np.unique(pairs).tolist():
-        selected = hits.where(pairs == pair)
-        if len(selected) < MIN_HITS:
+        mask = pairs == pair
+        if mask.sum() < MIN_HITS:
             continue
-        measured = measure(method(selected), selected.relevant, selected.cluster)
+        measured = measure(stated[mask], hits.relevant[mask], hits.cluster[mask])
         found[pair] = {k: v for k, v in measured.to_json().items() if k != "diagram"}
     return found
 
@@ -165,7 +170,8 @@ def measure_first_hit(hits: HitTable, calibrator: Calibrator) -> dict[str, Any]:
     return measure(probability, first.relevant, first.cluster).to_json()
 
 
-def _groups(hits: HitTable, *, languages: bool) -> dict[str, BoolArray]:
+def groups_of(hits: HitTable, *, languages: bool = False) -> dict[str, BoolArray]:
+    """Return the groups that hits are measured in: name to which hits are in it."""
     relations = {"same": hits.same, "cross": ~hits.same}
     first = hits.rank == 1
     groups: dict[str, BoolArray] = {"all": np.ones(len(hits), dtype=np.bool_), **relations}

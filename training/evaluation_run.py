@@ -247,7 +247,7 @@ def _calibration(embedded: EmbeddedSet, calibrator: Calibrator, directory: Path)
     return {
         "calibrator": calibrator.id,
         "groups": measure_groups(hits, methods, languages=True),
-        "pairs": measure_pairs(hits, methods[OURS]),
+        "pairs": measure_pairs(hits, methods[OURS](hits)),
         "growth": growth(tables, methods),
         "answerable": measure_first_hit(hits, calibrator),
         "refusal": measure_answerable(embedded, hits, calibrator),

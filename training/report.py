@@ -42,8 +42,18 @@ _DETAILS = (
 )
 _MACRO = ("mono/ndcg@10", "mono/recall@100")
 _MEASURED = ("encoder", "run")
-_MEASURES = ("base_rate", "expected_observed", "nll", "brier", "ece", "l2_debiased")
-_POINTS = ("slope", "intercept", "auroc")
+_MEASURES = (
+    "base_rate",
+    "expected_observed",
+    "nll",
+    "brier",
+    "ece",
+    "l2_debiased",
+    "slope",
+    "intercept",
+    "auroc",
+    "aurc",
+)
 _WHOLE = 100
 """From here on decimals say nothing: ranks, not shares."""
 
@@ -153,9 +163,8 @@ def calibration_table(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> 
     for group, methods in groups.items():
         for method, measured in methods.items():
             cells = [estimate_text(measured[key]) for key in _MEASURES]
-            points = [number_text(measured[key]) for key in _POINTS]
-            rows.append([group, method, str(measured["hits"]), *cells, *points])
-    return table(["hits", "method", "n", *_MEASURES, *_POINTS], rows)
+            rows.append([group, method, str(measured["hits"]), *cells])
+    return table(["hits", "method", "n", *_MEASURES], rows)
 
 
 def overall(groups: Mapping[str, Any]) -> dict[str, Any]:

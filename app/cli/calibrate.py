@@ -26,7 +26,8 @@ from app.cli.svg import reliability_diagram
 from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import parse_calibrator
 from app.core.calibration.evidence import Estimate
-from app.core.calibration.refit import JudgedHits, Refit, refit
+from app.core.calibration.judged import JudgedHits
+from app.core.calibration.refit import Refit, refit
 from app.settings import Settings
 
 CALIBRATOR_FILE = "calibrator.json"
@@ -180,6 +181,7 @@ def _report(base: Calibrator, hits: JudgedHits, result: Refit, queries: int) -> 
         "gain_nll": result.gain.model_dump(),
         "before": {name: found.model_dump() for name, found in result.before.items()},
         "after": {name: found.model_dump() for name, found in result.after.items()},
+        "thresholds": result.thresholds or None,
     }
 
 
@@ -204,6 +206,8 @@ def _print(base: Calibrator, hits: JudgedHits, result: Refit) -> None:
     screen.print(table)
     style = {"better": "green", "no better": "yellow", "not separable": "red"}[result.verdict]
     screen.print(f"[{style}]{result.verdict}[/{style}]: {result.reason}", soft_wrap=True)
+    if result.thresholds:
+        screen.print(result.thresholds, soft_wrap=True)
 
 
 def _figure(found: Estimate) -> str:

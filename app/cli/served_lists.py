@@ -13,7 +13,7 @@ from app.api.answer_schemas import SearchResponse
 from app.cli.judgements import JudgedQuery
 from app.core.calibration.assess import Sample
 from app.core.calibration.calibrator import Calibrator, HitFeatures, ServedList, background_score
-from app.core.calibration.refit import JudgedHits
+from app.core.calibration.judged import JudgedHits
 from app.core.errors import CalibrationError
 from app.core.languages.codes import primary_language
 from app.core.languages.writing import known_posterior

@@ -109,7 +109,7 @@ def test_the_document_loads_and_its_probabilities_are_those_of_the_fit():
     collected = simulate(10_000)
     heads = fit_heads(collected, config())
     text = calibrator_text(
-        heads, collected, binding=BINDING, data_sha256="0" * 64, metrics={"note": 1}
+        heads, collected, binding=BINDING, data_sha256="0" * 64, measured={"metrics": {"note": 1}}
     )
     calibrator = Calibrator(parse_calibrator(json.loads(text)))
     columns = collected.hits.features().columns()

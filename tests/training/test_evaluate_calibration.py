@@ -56,7 +56,7 @@ def test_growth_is_told_by_relation_first_hit_and_language(embedded, tmp_path):
 
 def test_pairs_with_few_hits_are_left_out(embedded):
     hits = serve_all(embedded)
-    pairs = measure_pairs(hits, ours(ranked_calibrator()))
+    pairs = measure_pairs(hits, ours(ranked_calibrator())(hits))
     assert pairs
     for pair, measured in pairs.items():
         query, _, passage = pair.partition(">")

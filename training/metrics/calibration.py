@@ -2,7 +2,7 @@
 
 Everything is computed from sums over clusters, so that the cluster bootstrap costs one matrix
 product. Sources: Murphy 1973 (Brier decomposition), Naeini et al. 2015 (ECE), Kumar et al. 2019
-(debiased squared error), Cox 1958 (calibration slope and intercept).
+(debiased squared error).
 
 ECE is biased upwards at small n and looks small wherever relevance is rare: read it beside the
 base rate and the debiased error.
@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.core.calibration.fit import fit_logistic
 from app.core.errors import CalibrationError
 from app.core.types import BoolArray, FloatArray, JsonValue
 from training.metrics.bootstrap import REPLICATES, Estimate, cluster_weights, interval
+from training.metrics.cox import cox
+from training.metrics.discrimination import discrimination
 from training.retrieval_set import RowArray
 
 BINS = 15
@@ -60,10 +61,10 @@ class CalibrationMeasures:
             ``ece`` (equal mass), ``ece_equal_width``, ``l2_debiased`` (signed root of the
             debiased squared calibration error), ``ace`` (mean gap of the bins of equal width),
             ``mce`` (largest gap of the equal-mass bins with ``MIN_BIN`` hits), ``sharpness``
-            (variance of the probabilities).
-        points: Metric to value without interval: ``reliability``, ``resolution`` and
-            ``uncertainty`` of the Brier score, ``slope`` and ``intercept`` (1 and 0 are right),
+            (variance of the probabilities), ``slope`` and ``intercept`` (1 and 0 are right),
             ``auroc``, ``aurc`` (area under the risk-coverage curve); NaN where not defined.
+        points: Metric to value without interval: ``reliability``, ``resolution`` and
+            ``uncertainty`` of the Brier score.
         diagram: Equal-mass reliability diagram.
     """
 
@@ -81,7 +82,7 @@ class CalibrationMeasures:
             "relevant": self.relevant,
             "clusters": self.clusters,
             **{name: dict(value.to_json()) for name, value in self.intervals.items()},
-            **{name: value if np.isfinite(value) else None for name, value in self.points.items()},
+            **self.points,
             "diagram": self.diagram.to_json(),
         }
 
@@ -139,13 +140,10 @@ def measure(
             "ace": estimate(by_width, _ace),
             "mce": estimate(by_mass, _mce),
             "sharpness": estimate(simple, lambda s: s[:, 5] / s[:, 0] - (s[:, 2] / s[:, 0]) ** 2),
+            **cox(p, y, cluster, weights),
+            **discrimination(p, y, cluster, weights),
         },
-        points={
-            **_brier_parts(by_mass.sum(axis=0)),
-            **_cox(p, y),
-            "auroc": auroc(p, y),
-            "aurc": float(risk_coverage(p, y).risk.mean()),
-        },
+        points=_brier_parts(by_mass.sum(axis=0)),
         diagram=_diagram(by_mass.sum(axis=0)),
     )
 
@@ -161,63 +159,50 @@ def equal_width_bins(probability: FloatArray, bins: int = BINS) -> RowArray:
     return np.minimum((probability * bins).astype(np.int64), bins - 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RiskCoverage:
-    """What is wrong among the most probable hits, for every share of them; shapes (points,).
-
-    Attributes:
-        coverage: Share of hits, ascending to 1.
-        risk: Share of irrelevant ones among them.
-    """
-
-    coverage: FloatArray
-    risk: FloatArray
-
-
-def risk_coverage(
-    probability: FloatArray, relevant: FloatArray, *, points: int | None = None
-) -> RiskCoverage:
-    """Return the risk-coverage curve (El-Yaniv and Wiener 2010); ties share their mean risk.
+def reliability_bins(
+    probability: FloatArray, relevant: BoolArray, clusters: RowArray, *, bins: int = BINS
+) -> list[tuple[int, float, Estimate]]:
+    """Return the non-empty equal-mass bins of a reliability diagram, by rising probability.
 
     Args:
-        probability: Shape (n,).
-        relevant: 0 or 1, shape (n,).
-        points: Evenly spaced points of the curve to keep; all n by default.
+        probability: Stated probabilities, shape (n,).
+        relevant: Labels, shape (n,).
+        clusters: What is resampled, one number a hit.
+        bins: How many bins to make.
+
+    Returns:
+        Of every bin: number of hits, mean probability, and the share of relevant hits with its
+        95 % cluster bootstrap interval.
+
+    Raises:
+        CalibrationError: There is no hit, or a probability is not one.
     """
-    values, group = np.unique(-probability, return_inverse=True)
-    mean = np.bincount(group, weights=relevant) / np.bincount(group, minlength=len(values))
-    shown = np.arange(1, len(group) + 1)
-    risk: FloatArray = 1.0 - np.cumsum(mean[np.sort(group)]) / shown
-    kept = np.arange(len(group))
-    if points is not None:
-        kept = np.unique(np.linspace(0, len(group) - 1, points).round().astype(np.int64))
-    return RiskCoverage(shown[kept] / len(group), risk[kept])
+    _check(probability)
+    p, y = probability.astype(np.float64), relevant.astype(np.float64)
+    _, cluster = np.unique(clusters, return_inverse=True)
+    sums = _binned_sums(p, y, equal_mass_bins(p, bins), cluster, bins)
+    weights = cluster_weights(len(sums))
+    count, stated, observed = np.split(sums.sum(axis=0), 3)
+    resampled = weights @ sums
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = resampled[:, 2 * bins :] / resampled[:, :bins]
+    return [
+        (
+            int(count[at]),
+            float(stated[at] / count[at]),
+            interval(float(observed[at] / count[at]), shares[:, at]),
+        )
+        for at in np.flatnonzero(count)
+    ]
 
 
-def auroc(probability: FloatArray, relevant: FloatArray) -> float:
-    """Return how often a relevant hit has the higher probability; ties count one half.
-
-    NaN where there is one class only.
-
-    Args:
-        probability: Shape (n,).
-        relevant: 0 or 1, shape (n,).
-    """
-    positives, negatives = float(relevant.sum()), float((1.0 - relevant).sum())
-    if not (positives and negatives):
-        return float("nan")
-    values, group = np.unique(probability, return_inverse=True)
-    counts = np.bincount(group, minlength=len(values))
-    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[group]  # ties share their mean rank
-    wins = float(ranks @ relevant) - positives * (positives + 1.0) / 2.0
-    return wins / (positives * negatives)
-
-
-def _binned_sums(p: FloatArray, y: FloatArray, bins: RowArray, cluster: RowArray) -> FloatArray:
-    """Return per cluster [count | sum p | sum y] by bin, shape (clusters, 3 * BINS)."""
-    cell, clusters = cluster * BINS + bins, int(cluster.max()) + 1
+def _binned_sums(
+    p: FloatArray, y: FloatArray, bin_of: RowArray, cluster: RowArray, bins: int = BINS
+) -> FloatArray:
+    """Return per cluster [count | sum p | sum y] by bin, shape (clusters, 3 * bins)."""
+    cell, clusters = cluster * bins + bin_of, int(cluster.max()) + 1
     blocks = [
-        np.bincount(cell, weights=column, minlength=clusters * BINS).reshape(clusters, BINS)
+        np.bincount(cell, weights=column, minlength=clusters * bins).reshape(clusters, bins)
         for column in (np.ones(len(p)), p, y)
     ]
     return np.concatenate(blocks, axis=1).astype(np.float64)
@@ -276,15 +261,6 @@ def _brier_parts(sums: FloatArray) -> dict[str, float]:
         "resolution": float(share @ (diagram.observed - base) ** 2),
         "uncertainty": float(base * (1.0 - base)),
     }
-
-
-def _cox(p: FloatArray, y: FloatArray) -> dict[str, float]:
-    clipped = np.clip(p, _TINY, 1.0 - _TINY)
-    try:
-        fit = fit_logistic((np.log(clipped) - np.log1p(-clipped))[:, None], y)
-    except CalibrationError:
-        return {"slope": float("nan"), "intercept": float("nan")}
-    return {"slope": float(fit.coef[0]), "intercept": fit.intercept}
 
 
 def _diagram(sums: FloatArray) -> Reliability:

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.core.calibration.fit_ridge import GroupArray
+from app.core.calibration.parts import Threshold
 from app.core.types import BoolArray, FloatArray
+
+ANSWER_TARGET = 0.4
+ANSWER_CONFIDENCE = 0.9
+HIDDEN_TARGET = 0.1
+"""What is promised where nobody says otherwise."""
 
 _STEPS = 200
 _ROOM = 4
@@ -89,6 +95,47 @@ def bound_wrong(
             break
         passed = ChosenThreshold(float(value), len(probability))
     return passed
+
+
+def answer_threshold(
+    probability: FloatArray, right: BoolArray, *, target: float, confidence: float, scope: str
+) -> Threshold | None:
+    """Return ``bound_wrong`` as a part of a calibrator document; ``None`` where there is none."""
+    found = bound_wrong(probability, right, target=target, confidence=confidence)
+    if found is None:
+        return None
+    return Threshold(
+        kind="ltt",
+        value=found.value,
+        target=target,
+        confidence=confidence,
+        n=found.n,
+        scope=scope,
+        guarantee=f"Of the questions that reach it at most {_percent(target)} have a first hit "
+        f"that is not relevant, with {_percent(confidence)} confidence.",
+    )
+
+
+def hit_threshold(
+    probability: FloatArray, relevant: BoolArray, queries: GroupArray, *, target: float, scope: str
+) -> Threshold | None:
+    """Return ``bound_hidden`` as a part of a calibrator document; ``None`` where there is none."""
+    found = bound_hidden(probability, relevant, queries, target=target)
+    if found is None:
+        return None
+    return Threshold(
+        kind="crc",
+        value=found.value,
+        target=target,
+        n=found.n,
+        scope=scope,
+        guarantee=f"Of the relevant hits of a question on average at most {_percent(target)} "
+        "have a lower probability.",
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:g} %"
 
 
 def _binomial_tail(most: int, n: int, rate: float) -> float:

@@ -8,7 +8,7 @@ from training.metrics.calibration import (
     equal_mass_bins,
     equal_width_bins,
     measure,
-    risk_coverage,
+    reliability_bins,
 )
 
 pytestmark = pytest.mark.training
@@ -26,8 +26,8 @@ def test_right_probabilities_are_recognised():
     measured = measure(*simulate(40_000), replicates=200)
     ratio = measured.intervals["expected_observed"]
     assert ratio.low < 1.0 < ratio.high
-    assert measured.points["slope"] == pytest.approx(1.0, abs=0.05)
-    assert measured.points["intercept"] == pytest.approx(0.0, abs=0.05)
+    assert measured.intervals["slope"].value == pytest.approx(1.0, abs=0.05)
+    assert measured.intervals["intercept"].value == pytest.approx(0.0, abs=0.05)
     assert abs(measured.intervals["l2_debiased"].value) < 0.01
     assert measured.intervals["ece"].value < 0.01
 
@@ -35,10 +35,12 @@ def test_right_probabilities_are_recognised():
 def test_overconfidence_shows_in_slope_ece_and_proper_scores():
     right = measure(*simulate(20_000), replicates=50)
     wrong = measure(*simulate(20_000, sharper=2.0), replicates=50)
-    assert wrong.points["slope"] == pytest.approx(0.5, abs=0.05)
+    assert wrong.intervals["slope"].value == pytest.approx(0.5, abs=0.05)
     for name in ("ece", "nll", "brier", "l2_debiased"):
         assert wrong.intervals[name].value > right.intervals[name].value
-    assert wrong.points["auroc"] == pytest.approx(right.points["auroc"], abs=1e-12)
+    assert wrong.intervals["auroc"].value == pytest.approx(
+        right.intervals["auroc"].value, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(("name", "metric"), [("ece_equal_width", ECE), ("ace", ACE)])
@@ -64,19 +66,11 @@ def test_a_worst_bin_needs_enough_hits():
     assert worst.to_json()["value"] is None
 
 
-def test_the_risk_coverage_curve_by_hand():
-    curve = risk_coverage(np.array([0.9, 0.5, 0.5, 0.1]), np.array([1.0, 1.0, 0.0, 0.0]))
-    np.testing.assert_allclose(curve.coverage, [0.25, 0.5, 0.75, 1.0])
-    np.testing.assert_allclose(curve.risk, [0.0, 0.25, 1 / 3, 0.5])  # ties share their mean risk
-    ends = risk_coverage(np.array([0.9, 0.5, 0.5, 0.1]), np.array([1.0, 1.0, 0.0, 0.0]), points=2)
-    np.testing.assert_allclose(ends.coverage, [0.25, 1.0])
-
-
 def test_a_sharper_order_leaves_less_risk():
     probability, relevant, clusters = simulate(5_000)
     sharp = measure(probability, relevant, clusters, replicates=2)
     blunt = measure(np.full(5_000, relevant.mean()), relevant, clusters, replicates=2)
-    assert sharp.points["aurc"] < blunt.points["aurc"]
+    assert sharp.intervals["aurc"].value < blunt.intervals["aurc"].value
     assert sharp.intervals["sharpness"].value == pytest.approx(probability.var())
     assert blunt.intervals["sharpness"].value == pytest.approx(0.0, abs=1e-12)
 
@@ -104,12 +98,12 @@ def test_measures_by_hand():
     assert measured.intervals["nll"].value == pytest.approx(
         -(np.log(0.8) + np.log(0.2) + 2 * np.log(0.8)) / 4
     )
-    assert measured.points["auroc"] == pytest.approx(2.5 / 3)
+    assert measured.intervals["auroc"].value == pytest.approx(2.5 / 3)
 
 
 def test_auroc_counts_ties_as_one_half():
     flat = measure(np.full(10, 0.3), np.arange(10) < 4, np.arange(10), replicates=2)
-    assert flat.points["auroc"] == pytest.approx(0.5)
+    assert flat.intervals["auroc"].value == pytest.approx(0.5)
 
 
 def test_intervals_of_clusters_are_wider_than_those_of_rows():
@@ -129,9 +123,8 @@ def test_intervals_of_clusters_are_wider_than_those_of_rows():
 
 def test_a_constant_probability_and_one_class_have_no_slope_and_no_ratio():
     measured = measure(np.full(5, 0.3), np.zeros(5, dtype=bool), np.arange(5), replicates=2)
-    assert measured.to_json()["slope"] is None
-    assert measured.to_json()["auroc"] is None
-    assert measured.intervals["expected_observed"].to_json()["value"] is None
+    for name in ("slope", "intercept", "auroc", "expected_observed"):
+        assert measured.to_json()[name] == {"value": None, "low": None, "high": None}
 
 
 @pytest.mark.parametrize("bad", [[], [1.2], [-0.1], [np.nan], [np.inf]])
@@ -148,3 +141,15 @@ def test_bins_hold_equal_mass_or_equal_width():
     assert counts.min() > 95
     assert counts.max() < 105
     assert equal_width_bins(np.array([0.0, 0.5, 1.0])).tolist() == [0, 7, BINS - 1]
+
+
+def test_a_reliability_bin_says_how_many_came_true_and_how_surely():
+    probability, relevant, clusters = simulate(20_000)
+    bins = reliability_bins(probability, relevant, clusters, bins=5)
+    assert [hits for hits, _, _ in bins] == [4000] * 5
+    stated = [value for _, value, _ in bins]
+    assert stated == sorted(stated)
+    for _, value, found in bins:
+        assert found.low < found.value < found.high
+        assert found.value == pytest.approx(value, abs=0.03)
+    assert len(reliability_bins(np.full(9, 0.5), np.arange(9) < 4, np.arange(9))) == 1

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from app.core.calibration.assess import STATISTICS, Sample, assess, reliability
 from app.core.calibration.calibrator import HitFeatures, sigmoid
 from app.core.calibration.document import CalibratorDocument, parse_calibrator
-from app.core.calibration.refit import JudgedHits, refit
+from app.core.calibration.judged import JudgedHits
+from app.core.calibration.refit import refit
 from app.core.errors import CalibrationError
 from tests.calibrators import make_calibrator, measured_content
 from tests.searching import RANKED, ranked_calibrator
@@ -99,7 +100,6 @@ def test_the_new_document_says_where_it_comes_from():
     assert "sw" in document.fit.languages
     assert document.encoder == BASE.document.encoder
     assert document.interval is not None
-    assert document.thresholds.answer is None
     assert document.evidence is not None
     assert set(document.evidence.reliability) == {"all", "same", "cross", "rank 1"}
     assert [c.name for c in document.evidence.compared] == ["this", BASE.id]
