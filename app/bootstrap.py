@@ -22,6 +22,7 @@ from app.adapters.qdrant_options import QdrantOptions
 from app.adapters.text_splitter import SemanticSplitter
 from app.core.access.tenancy import TenantStore, with_tenant_field
 from app.core.bundle import Bundle, load_bundle
+from app.core.calibration.calibrator import Calibrator
 from app.core.encoding import EncoderThread
 from app.core.errors import FeedbackLogError, StoreError
 from app.core.feedback.service import FeedbackService
@@ -144,6 +145,24 @@ class Runtime:
             found = _runtime(self.settings, self.bundle, self.tools.for_tenant(tenant), store)
             self._of_tenants[tenant] = found
         return found
+
+    def with_calibrators(self, active: Calibrator | None, shadow: Calibrator | None) -> Runtime:
+        """Return the same with other calibrators; requests under way keep what they began with.
+
+        Args:
+            active: What states probabilities, in the place of the bundle's own.
+            shadow: What is recorded beside it; ``None`` for nothing.
+        """
+        return replace(
+            self,
+            bundle=replace(self.bundle, calibrator=active),
+            search=self.search.with_calibrators(active, shadow),
+            rerank=self.rerank.with_calibrator(active),
+            _of_tenants={
+                tenant: runtime.with_calibrators(active, shadow)
+                for tenant, runtime in self._of_tenants.items()
+            },
+        )
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ the last request that took it is done.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import structlog
 from app.api.readiness import Readiness
 from app.bootstrap import Collection, Runtime, observed, open_replacement, spec_of
 from app.core.bundle import Bundle, load_bundle
+from app.core.calibration.calibrator import Calibrator
 from app.core.errors import EncoderMismatchError, IsoglotError, ReindexingError
 from app.core.reindexing.copying import Reindexer
 from app.core.reindexing.journal import JournaledStore
@@ -42,6 +44,7 @@ class Generations:
         self._metrics = metrics
         self._changing = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
+        self._draining: list[asyncio.Event] = []
         self._job: asyncio.Task[None] | None = None
         self._reindexing: Reindexing | None = None
         readiness.succeed(runtime)
@@ -50,6 +53,27 @@ class Generations:
     def reindexing(self) -> Reindexing | None:
         """The last reindexing that was begun here; ``None`` where none was."""
         return self._reindexing
+
+    @property
+    def runtime(self) -> Runtime:
+        """The generation that answers, with the calibrator of its own bundle."""
+        return self._runtime
+
+    def serve_calibrators(
+        self, active: Calibrator | None, *, shadow: Calibrator | None, previous: str | None
+    ) -> None:
+        """Let other calibrators judge from the next request on, until another bundle comes.
+
+        Args:
+            active: What states probabilities.
+            shadow: What is recorded beside it.
+            previous: Id of the calibrator that was active before.
+        """
+        judging = self._runtime.with_calibrators(active, shadow)
+        # Encoder and store are shared: they are closed only once these requests are done, too.
+        self._draining = [event for event in self._draining if not event.is_set()]
+        self._draining.append(self._readiness.succeed(judging))
+        self._metrics.serves(self._runtime.bundle, active=active, shadow=shadow, previous=previous)
 
     async def load(self, directory: Path) -> Bundle:
         """Serve another bundle with the same encoder: another calibrator, for example.
@@ -162,16 +186,18 @@ class Generations:
 
     def _take_over(self, after: Runtime) -> None:
         before, self._runtime = self._runtime, after
-        drained = self._readiness.succeed(after)
+        drained = [*self._draining, self._readiness.succeed(after)]
+        self._draining = []
         self._metrics.serves(after.bundle, active=after.bundle.calibrator)
         _log.info("bundle_taken_over", bundle=after.bundle.manifest.short_id)
         task = asyncio.create_task(self._retire(before, drained))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
-    async def _retire(self, runtime: Runtime, drained: asyncio.Event) -> None:
+    async def _retire(self, runtime: Runtime, drained: Sequence[asyncio.Event]) -> None:
         try:
-            await drained.wait()
+            for event in drained:
+                await event.wait()
         finally:
             # Also when the service stops: no request is left then.
             await self._close(runtime, keep=self._runtime)

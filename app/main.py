@@ -30,6 +30,7 @@ from app.bootstrap import Runtime, open_runtime
 from app.core.access.rate_limit import RateLimit
 from app.core.bundle import Bundle, load_bundle
 from app.core.errors import StoreUnavailableError
+from app.following import CalibratorFollower
 from app.generations import Generations
 from app.settings import Settings, load_settings
 from app.telemetry.logs import configure_logging
@@ -151,6 +152,7 @@ async def _hold(
         generations = Generations(runtime, state.readiness, state.metrics)
         state.administration = generations
         state.metrics.serves(runtime.bundle, active=runtime.bundle.calibrator)
+        follower = CalibratorFollower(generations)
         if runtime.bundle.directory.resolve() != runtime.settings.bundle.resolve():
             # The passages were embedded anew since the settings were written.
             _log.warning("another_bundle_than_set", served=str(runtime.bundle.directory))
@@ -162,7 +164,7 @@ async def _hold(
             query_ms=round(facts.query_seconds * 1e3, 3),
             encodes_on_loop=facts.direct,
         )
-        await stopping.wait()
+        await follower.follow(stopping)
         state.readiness.stop()
         await generations.close()
 

@@ -84,6 +84,12 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
         "Feedback cannot be kept for the moment, and nothing of the request was. Send it again "
         "later.",
     ),
+    core.CalibratorShelfError: Kind(
+        503,
+        "Calibrators not usable",
+        "The calibrators beside that of the bundle cannot be used. Look with `isoglot calibrator "
+        "list`.",
+    ),
     core.PassageNotFoundError: Kind(404, "Passage not found", "No passage with that id is stored."),
     core.CountMismatchError: Kind(
         409,

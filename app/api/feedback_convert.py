@@ -26,7 +26,7 @@ def token_of(hit: Hit, result: SearchResult, feedback: FeedbackService | None) -
         passage_id=hit.passage.id,
         rank=hit.rank,
         probability=hit.probability,
-        calibrator=result.calibrator,
+        calibrator=result.calibrator.id,
         query_language=result.query_language.code,
         passage_language=hit.passage.language,
         issued=feedback.now(),
@@ -39,6 +39,8 @@ def token_of(hit: Hit, result: SearchResult, feedback: FeedbackService | None) -
         language_size=hit.standing.size,
         same=same,
         cross=cross,
+        shadow=result.shadow or "",
+        shadow_probability=hit.shadow_probability or 0.0,
         tenant=feedback.tenant,
     )
     return feedback.token(statement)
@@ -74,13 +76,15 @@ def count_feedback(metrics: Metrics, sent: FeedbackIn, receipt: Receipt) -> None
     if sent.source == "click" or sent.relevant is None:
         metrics.feedback.clicked(rank=said.rank)
         return
-    metrics.feedback.labelled(
-        LabelledHit(
-            calibrator=said.calibrator,
-            probability=said.probability,
-            relevant=sent.relevant,
-            relation=relation_of(said.query_language, said.passage_language),
-            query_language=said.query_language,
-            source=sent.source,
+    stated = [(said.calibrator, said.probability), (said.shadow, said.shadow_probability)]
+    for calibrator, probability in stated[: 2 if said.shadow else 1]:
+        metrics.feedback.labelled(
+            LabelledHit(
+                calibrator=calibrator,
+                probability=probability,
+                relevant=sent.relevant,
+                relation=relation_of(said.query_language, said.passage_language),
+                query_language=said.query_language,
+                source=sent.source,
+            )
         )
-    )

@@ -8,6 +8,7 @@ from app.api import answer_schemas as answers
 from app.api.convert import model
 from app.api.feedback_convert import token_of
 from app.api.readiness import Services
+from app.api.schemas import ModelOut
 from app.api.search_schemas import LanguageOptions, SearchBody
 from app.core.calibration.explanation import HeadExplanation
 from app.core.calibration.parts import Threshold
@@ -84,10 +85,16 @@ def to_response(
         ),
         query_language=_query_language(result.query_language),
         diagnostics=_diagnostics(result, body.diagnostics, services),
-        model=model(services),
+        model=answered_by(result, services),
         warnings=[answers.WarningOut(code=w.code, detail=w.detail) for w in result.warnings],
         took_ms=round(took_ms, 3),
     )
+
+
+def answered_by(result: SearchResult, services: Services) -> ModelOut:
+    """Return what answered: a page by cursor comes from the calibrator of its first page."""
+    judged_by = None if result.calibrator is None else result.calibrator.id
+    return model(services).model_copy(update={"calibrator": judged_by})
 
 
 def _tags(tags: Sequence[str] | None, pointer: str) -> frozenset[str] | None:
@@ -215,7 +222,7 @@ def _language_diagnostics(bias: LanguageDiagnostics) -> answers.LanguageDiagnost
 def _calibration(
     result: SearchResult, services: Services
 ) -> answers.CalibrationDiagnosticsOut | None:
-    calibrator = services.bundle.calibrator
+    calibrator = result.calibrator
     if calibrator is None:
         return None
     document = calibrator.document

@@ -36,7 +36,9 @@ def _decision(result: SearchResult) -> str:
 def _shown(hit: Hit, result: SearchResult) -> ShownHit:
     stated: dict[str, float] = {}
     if result.calibrator is not None and hit.probability is not None:
-        stated[result.calibrator] = hit.probability
+        stated[result.calibrator.id] = hit.probability
+    if result.shadow is not None and hit.shadow_probability is not None:
+        stated[result.shadow] = hit.shadow_probability
     return ShownHit(
         rank=hit.rank,
         score=hit.score,

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from app.cli.bundle import bundle_commands
+from app.cli.calibrator import calibrator_commands, recalibrate
 from app.cli.exits import EXIT_CODES, Exit, UsageError, complain, friendly_errors
+from app.cli.feedback import feedback_commands
 from app.cli.keys import key_commands
 from app.cli.options import (
     BundleOption,
@@ -36,6 +38,9 @@ cli = typer.Typer(
 )
 cli.add_typer(bundle_commands, name="bundle")
 cli.add_typer(key_commands, name="keys")
+cli.add_typer(feedback_commands, name="feedback")
+cli.add_typer(calibrator_commands, name="calibrator")
+cli.command()(recalibrate)
 
 FilesArgument = Annotated[
     list[str],

@@ -28,6 +28,7 @@ The tree::
     ├── KeyFileError                 a key file cannot be used
     ├── FeedbackLogError             the feedback log, or its key, cannot be read or written
     ├── OverloadedError              more is asked than can be answered in time
+    ├── CalibratorShelfError         the calibrators beside the bundle cannot be read or changed so
     ├── EncodingError                the encoder failed
     └── StoreError                   the passage store failed
         ├── StoreLockedError         another process has the directory open
@@ -293,6 +294,12 @@ class FeedbackLogError(IsoglotError):
     """The feedback log, or the key that its tokens are signed with, cannot be read or written."""
 
     code: ClassVar[str] = "feedback_log_error"
+
+
+class CalibratorShelfError(IsoglotError):
+    """The calibrators beside that of the bundle cannot be read, or not be changed like that."""
+
+    code: ClassVar[str] = "calibrator_shelf_error"
 
 
 class EncodingError(IsoglotError):

@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from app.adapters.calibrator_shelf import CalibratorShelf
 from app.core.bundle import load_bundle
+from app.core.calibration.document import dump_calibrator
 from app.main import create_app
 from app.settings import Settings
 from tests.app.api.conftest import serving, until_started
@@ -214,3 +216,26 @@ async def test_a_reindexing_that_fails_says_why_and_changes_nothing(client, old,
     assert model_in(await search(client)) == model_of(old)
     monkeypatch.undo()
     assert (await reindexed(client, new))["state"] == "done"
+
+
+async def test_a_promoted_calibrator_lasts_until_a_bundle_with_another_one_is_loaded(
+    client, settings, old, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("app.following.LOOK_SECONDS", 0.01)
+    shelf = CalibratorShelf.of(settings.data_dir, settings.collection)
+    text = dump_calibrator(calibrator_content(tiny_spec(), metrics={"promoted": 1}))
+    promoted = shelf.add(text).id
+    content = calibrator_content(tiny_spec(), metrics={"newer": 1})
+    newer = write_tiny_bundle(tmp_path / "newer", calibrator=content, name="newer")
+
+    async def until(calibrator: str | None) -> None:
+        async with asyncio.timeout(10):
+            while (await search(client))["model"]["calibrator"] != calibrator:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    shelf.promote(promoted, load_bundle(old))
+    await until(promoted)
+    assert (await post(client, "/v1/bundle:load", newer)).status_code == 200
+    await until(model_of(newer)[2])
+    assert (await post(client, "/v1/bundle:load", old)).status_code == 200
+    await until(promoted)

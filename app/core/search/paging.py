@@ -83,6 +83,7 @@ class _KeptHit(NamedTuple):
     standing: LanguageStanding | None
     language_weight: float
     interval: tuple[float, float] | None
+    shadow_probability: float | None
 
     @classmethod
     def of(cls, hit: Hit) -> _KeptHit:
@@ -97,6 +98,7 @@ class _KeptHit(NamedTuple):
             hit.standing,
             hit.language_weight,
             hit.interval,
+            hit.shadow_probability,
         )
 
     def hit(self, passage: Passage, *, rank: int) -> Hit:
@@ -111,6 +113,7 @@ class _KeptHit(NamedTuple):
             standing=self.standing,
             language_weight=self.language_weight,
             interval=self.interval,
+            shadow_probability=self.shadow_probability,
         )
 
 

@@ -78,6 +78,15 @@ class RerankService:
         self._calibrator = calibrator
         self._languages = languages
 
+    def with_calibrator(self, calibrator: Calibrator | None) -> RerankService:
+        """Return the same with another calibrator."""
+        return RerankService(
+            encoder=self._encoder,
+            tokens=self._tokens,
+            calibrator=calibrator,
+            languages=self._languages,
+        )
+
     async def rerank(
         self, query: str, documents: Sequence[str], *, query_language: str | None = None
     ) -> Reranked:

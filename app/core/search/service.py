@@ -85,9 +85,10 @@ class SearchService:
         calibrator: States the probabilities; ``None`` where the bundle has none.
         languages: Guesses the language of queries.
         memory: What is remembered between searches; by default this service's own.
+        shadow: Judges the same hits, to be compared; what it says reaches no caller.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is one part
         self,
         *,
         encoder: EncoderThread,
@@ -95,12 +96,27 @@ class SearchService:
         calibrator: Calibrator | None,
         languages: LanguageIdentifier,
         memory: SearchMemory | None = None,
+        shadow: Calibrator | None = None,
     ) -> None:
         self._encoder = encoder
         self._store = store
         self._calibrator = calibrator
         self._languages = languages
+        self._shadow = shadow
         self.memory = memory or SearchMemory()
+
+    def with_calibrators(
+        self, calibrator: Calibrator | None, shadow: Calibrator | None
+    ) -> SearchService:
+        """Return the same with other calibrators; searches under way keep theirs."""
+        return SearchService(
+            encoder=self._encoder,
+            store=self._store,
+            calibrator=calibrator,
+            languages=self._languages,
+            memory=self.memory,
+            shadow=shadow,
+        )
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """Answer a request.
@@ -223,8 +239,8 @@ class SearchService:
         assert task.vector is not None
         # The same depth whatever is shown: neither the background, and with it each probability,
         # nor the order may depend on how many hits the caller wants to see.
-        calibrator = self._calibrator
-        depth = max(task.request.candidates, calibrator.candidates if calibrator else 0)
+        read = [c.candidates for c in (self._calibrator, self._shadow) if c is not None]
+        depth = max(task.request.candidates, *read, 0)
         queries = [NearestQuery(task.vector, limit=depth, where=task.where)]
         if task.request.language_mode == "balance":
             queries += queries_by_language(task.vector, task.where, task.census)
@@ -242,7 +258,8 @@ class SearchService:
             query=request.query,
             query_language=task.guess,
         )
-        ranking = rank(judged.hits, request)
+        hits = self._shadowed(judged.hits, candidates, task)
+        ranking = rank(hits, request)
         threshold = self._calibrator.document.thresholds.answer if self._calibrator else None
         answer = SearchResult(
             query_id=uuid4().hex,
@@ -264,8 +281,9 @@ class SearchService:
                 *pooled_warnings(task.guess, judged.facts, self._calibrator),
             ],
             timings=clock.milliseconds,
-            calibrator=None if self._calibrator is None else self._calibrator.id,
+            calibrator=self._calibrator,
             answer_threshold=threshold,
+            shadow=None if self._shadow is None else self._shadow.id,
         )
         end = request.offset + request.limit
         shown = [
@@ -301,10 +319,29 @@ class SearchService:
             next_cursor=Cursor(cursor.snapshot, end).encode() if end < snapshot.end else None,
         )
 
+    def _shadowed(
+        self, hits: Sequence[Hit], candidates: Sequence[ScoredPassage], task: _Task
+    ) -> Sequence[Hit]:
+        """Return the hits with what the shadow says of them."""
+        if self._shadow is None:
+            return hits
+        judged = judge(
+            candidates,
+            calibrator=self._shadow,
+            census=task.census,
+            query=task.request.query,
+            query_language=task.guess,
+        )
+        return [
+            replace(hit, shadow_probability=other.probability)
+            for hit, other in zip(hits, judged.hits, strict=True)
+        ]
+
     def _show(
         self, answer: SearchResult, hits: Sequence[Hit], request: SearchRequest, offset: int
     ) -> SearchResult:
-        return show(answer, hits, offset=offset, request=request, calibrator=self._calibrator)
+        # The one that judged the hits: a cursor may go on with an answer of a former one.
+        return show(answer, hits, offset=offset, request=request, calibrator=answer.calibrator)
 
     def _observe(self, task: _Task, judged: Judged, page: SearchResult) -> None:
         """Remember what language bias is judged by; later pages of an answer add nothing new."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.explanation import HitExplanation
 from app.core.calibration.parts import Threshold
 from app.core.calibration.standing import LanguageStanding
@@ -112,6 +113,7 @@ class Hit:
         language_weight: Weight of its language in mode ``prefer``, else 1.
         explanation: Where the probability comes from, where that was asked for.
         interval: Of the probability; ``None`` where the calibrator says nothing of it.
+        shadow_probability: What a shadow calibrator would have stated, which no caller sees.
     """
 
     passage: Passage
@@ -125,6 +127,7 @@ class Hit:
     language_weight: float = 1.0
     explanation: HitExplanation | None = None
     interval: tuple[float, float] | None = None
+    shadow_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +178,10 @@ class SearchResult:
         facts: What the probabilities have in common.
         warnings: What the caller should know.
         timings: Stage to milliseconds: ``language``, ``encode``, ``search``, ``calibrate``.
-        calibrator: Id of the calibrator that stated the probabilities; ``None`` without one.
+        calibrator: What stated the probabilities; ``None`` without one.
         answer_threshold: What ``answerable_probability`` was compared with; ``None`` where the
             calibrator has no such threshold.
+        shadow: Id of the calibrator that ran in its shadow; ``None`` without one.
     """
 
     query_id: str
@@ -196,5 +200,6 @@ class SearchResult:
     facts: ListFacts
     warnings: Sequence[SearchWarning]
     timings: Mapping[str, float]
-    calibrator: str | None = None
+    calibrator: Calibrator | None = None
     answer_threshold: Threshold | None = None
+    shadow: str | None = None

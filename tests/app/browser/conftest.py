@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,9 @@ def running(command: str, env: dict[str, str]) -> Iterator[str]:
             for line in process.stderr:
                 said.append(line)
                 if found := re.match(r"Isoglot is ready: (\S+)", line):
+                    # A pipe that nobody reads is full after some hundred requests, and then the
+                    # service waits for it.
+                    threading.Thread(target=process.stderr.read, daemon=True).start()
                     yield found[1]
                     break
             else:

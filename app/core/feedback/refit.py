@@ -1,0 +1,280 @@
+"""A proposal for another calibrator, from labels of what the active one stated.
+
+What drifts when a corpus or its users change is mostly the level and the spread of the logits, and
+how the two relations compare. So the proposal moves the active calibrator as a whole, by three
+numbers that a few hundred labels can tell, and leaves its shape::
+
+    logit' = scale * logit + shift + same_shift * same
+
+The numbers are fitted by penalised maximum likelihood, shrunk towards (1, 0, 0), which is the
+active calibrator, with a ridge that is chosen by cross-validation over queries. Everything that is
+said of the proposal is measured on queries that its fit has not seen; intervals come from a
+bootstrap over queries, because hits of one answer share their query's luck.
+
+A proposal is refused, with its reason, where it would not help: too few labels; labels that do not
+rise with the stated probability, which no calibrator can mend; and no gain on unseen queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from app.core.calibration.calibrator import sigmoid
+from app.core.calibration.document import CalibratorDocument
+from app.core.calibration.fit import LinearLogit, Penalty, fit_logistic
+from app.core.calibration.fit_draws import bootstrap_fit
+from app.core.calibration.fit_ridge import GroupArray, choose_ridge, group_folds
+from app.core.errors import CalibrationError
+from app.core.feedback.labels import Labels
+from app.core.types import BoolArray, FloatArray
+
+MIN_LABELS = 100
+MIN_QUERIES = 30
+MIN_OF_A_CLASS = 15
+DRAWS = 1000
+FOLDS = 5
+RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+
+_SLOPE_DRAWS = 200
+_HARDLY = 1e-3
+_LEVEL_FACTOR = 0.1
+"""The level is what drifts most, and what labels tell best: it is shrunk the least."""
+_SHRINK = Penalty(
+    units=np.ones(2),
+    towards=LinearLogit(np.array([1.0, 0.0]), 0.0),
+    intercept_factor=_LEVEL_FACTOR,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure with its 95 % interval over queries."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Expected relevant hits divided by relevant ones, on queries that were not fitted.
+
+    Attributes:
+        labels: How many there are.
+        relevant: How many of them are relevant.
+        before: As they were stated.
+        after: As the proposal would have stated them.
+    """
+
+    labels: int
+    relevant: int
+    before: Interval
+    after: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What came of a refit.
+
+    Attributes:
+        calibrator: Id of the active calibrator, whose statements were judged.
+        labels: Labels that were used.
+        queries: Answers they belong to.
+        relevant: How many of them are relevant.
+        scale: Factor of the logit.
+        shift: What is added to it.
+        same_shift: What is added in same-language hits besides.
+        ridge: Strength of the shrinkage, in labels.
+        nll: Mean negative log-likelihood on unseen queries, before and after.
+        gain: How much lower it is after.
+        agreement: ``all``, ``same`` and ``cross`` to how statements and labels agree.
+        refusal: Why the proposal should not be used; ``None`` where it helps.
+        warnings: What the labels may hide.
+    """
+
+    calibrator: str
+    labels: int
+    queries: int
+    relevant: int
+    scale: float = 1.0
+    shift: float = 0.0
+    same_shift: float = 0.0
+    ridge: float = 0.0
+    nll: tuple[float, float] | None = None
+    gain: Interval | None = None
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
+    refusal: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def propose(document: CalibratorDocument, labels: Labels, *, seed: int = 0) -> Proposal:
+    """Return a proposal for another calibrator, or why there is none.
+
+    Args:
+        document: The active calibrator.
+        labels: Labels of its statements, and of no other's.
+        seed: Of folds and resamples.
+    """
+    proposal = Proposal(
+        calibrator=document.id,
+        labels=len(labels.relevant),
+        queries=labels.queries,
+        relevant=int(labels.relevant.sum()),
+        warnings=labels.warnings(),
+    )
+    refusal = _too_few(proposal)
+    if refusal is not None:
+        return replace(proposal, refusal=refusal)
+    try:
+        return _fitted(proposal, _Data.of(document, labels), seed)
+    except CalibrationError as error:
+        return replace(proposal, refusal=f"The labels cannot be fitted. {error}")
+
+
+def restated(document: CalibratorDocument, labels: Labels, proposal: Proposal) -> FloatArray:
+    """Return what a proposal would have stated of labelled hits, float64 of shape (n,)."""
+    moves = LinearLogit(np.array([proposal.scale, proposal.same_shift]), proposal.shift)
+    return _Data.of(document, labels).restated(moves)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Data:
+    """What is fitted: logits (n,), features (n, 2), labels (n,), queries (n,)."""
+
+    clip: tuple[float, float]
+    stated: FloatArray
+    x: FloatArray
+    y: FloatArray
+    same: BoolArray
+    query: GroupArray
+
+    @classmethod
+    def of(cls, document: CalibratorDocument, labels: Labels) -> _Data:
+        """Return the logits whose squashing into the clip range gives what was stated.
+
+        A probability that was averaged over uncertain languages is taken as one logit.
+        """
+        low, high = document.clip
+        share = np.clip((labels.probability - low) / (high - low), 1e-9, 1.0 - 1e-9)
+        logit = np.log(share) - np.log1p(-share)
+        return cls(
+            clip=(low, high),
+            stated=labels.probability,
+            x=np.column_stack([logit, labels.same.astype(np.float64)]),
+            y=labels.relevant.astype(np.float64),
+            same=labels.same,
+            query=labels.query,
+        )
+
+    def fit(self, rows: BoolArray, seed: int) -> tuple[LinearLogit, float]:
+        """Return the moves that fit some rows best, and the ridge they were shrunk with."""
+        x, y, query = self.x[rows], self.y[rows], self.query[rows]
+        penalty = choose_ridge(x, y, query, RIDGES, penalty=_SHRINK, folds=FOLDS, seed=seed).penalty
+        return fit_logistic(x, y, penalty=penalty), penalty.ridge
+
+    def restated(self, moves: LinearLogit) -> FloatArray:
+        """Return what the moved calibrator states, shape (n,)."""
+        low, high = self.clip
+        result: FloatArray = low + (high - low) * sigmoid(moves.logit(self.x))
+        return result
+
+
+def _fitted(proposal: Proposal, data: _Data, seed: int) -> Proposal:
+    slopes = bootstrap_fit(
+        data.x[:, :1],
+        data.y,
+        data.query,
+        penalty=Penalty(ridge=_HARDLY),
+        draws=_SLOPE_DRAWS,
+        seed=seed,
+    )[:, 0]
+    moves, ridge = data.fit(np.ones(len(data.y), dtype=np.bool_), seed)
+    unseen = np.empty(len(data.y))
+    fold = group_folds(data.query, FOLDS, seed + 1)
+    for number in range(FOLDS):
+        out = fold == number
+        unseen[out] = data.restated(data.fit(~out, seed)[0])[out]
+    resamples = _Resamples(data.query, seed)
+    before, after = _losses(data.stated, data.y), _losses(unseen, data.y)
+    gain = resamples.ratio(before - after, np.ones(len(data.y)))
+    groups = {"all": np.ones(len(data.y), np.bool_), "same": data.same, "cross": ~data.same}
+    return replace(
+        proposal,
+        scale=float(moves.coef[0]),
+        shift=moves.intercept,
+        same_shift=float(moves.coef[1]),
+        ridge=ridge,
+        nll=(float(before.mean()), float(after.mean())),
+        gain=gain,
+        agreement={
+            name: Agreement(
+                labels=int(rows.sum()),
+                relevant=int(data.y[rows].sum()),
+                before=resamples.ratio(data.stated * rows, data.y * rows),
+                after=resamples.ratio(unseen * rows, data.y * rows),
+            )
+            for name, rows in groups.items()
+            if data.y[rows].any()
+        },
+        refusal=_no_help(float(np.quantile(slopes, 0.025)), float(moves.coef[0]), gain),
+    )
+
+
+class _Resamples:
+    """Queries drawn with replacement."""
+
+    def __init__(self, query: GroupArray, seed: int) -> None:
+        _, self._query = np.unique(query, return_inverse=True)
+        self._count = int(self._query.max()) + 1
+        rng = np.random.default_rng(seed)
+        even = np.full(self._count, 1.0 / self._count)
+        self._times = rng.multinomial(self._count, even, size=DRAWS).astype(np.float64)
+
+    def ratio(self, above: FloatArray, below: FloatArray) -> Interval:
+        """Return the ratio of two sums over rows, with its interval."""
+        sums = [
+            np.bincount(self._query, weights=column, minlength=self._count)
+            for column in (above, below)
+        ]
+        drawn = [self._times @ column for column in sums]
+        found = drawn[0][drawn[1] > 0] / drawn[1][drawn[1] > 0]
+        low, high = np.quantile(found, (0.025, 0.975)).tolist()
+        return Interval(float(sums[0].sum() / sums[1].sum()), low, high)
+
+
+def _losses(probability: FloatArray, y: FloatArray) -> FloatArray:
+    result: FloatArray = -np.log(np.where(y > 0, probability, 1.0 - probability))
+    return result
+
+
+def _too_few(proposal: Proposal) -> str | None:
+    classes = min(proposal.relevant, proposal.labels - proposal.relevant)
+    if (
+        proposal.labels >= MIN_LABELS
+        and proposal.queries >= MIN_QUERIES
+        and classes >= MIN_OF_A_CLASS
+    ):
+        return None
+    return (
+        f"There are {proposal.labels} labels of {proposal.queries} queries, "
+        f"{proposal.relevant} of them relevant. It takes {MIN_LABELS} of {MIN_QUERIES} queries, "
+        f"at least {MIN_OF_A_CLASS} relevant and as many not."
+    )
+
+
+def _no_help(lowest_slope: float, scale: float, gain: Interval) -> str | None:
+    if lowest_slope <= 0.0 or scale <= 0.0:
+        return (
+            "The labels do not rise with the stated probability: they look like noise, or the "
+            "encoder does not separate what is judged here. No calibrator can mend that."
+        )
+    if gain.low <= 0.0:
+        return (
+            "On queries that were not fitted the proposal is not better than the active calibrator "
+            f"beyond doubt: its loss is lower by {gain.value:.4f} (95 % interval {gain.low:.4f} to "
+            f"{gain.high:.4f}). Keep the active one, or collect more labels."
+        )
+    return None

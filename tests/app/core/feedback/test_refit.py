@@ -1,0 +1,148 @@
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.core.calibration.calibrator import Calibrator, HitFeatures
+from app.core.calibration.document import parse_calibrator
+from app.core.feedback.labels import Labels
+from app.core.feedback.moved import moved_calibrator
+from app.core.feedback.refit import Proposal, propose, restated
+from app.core.types import FloatArray
+from tests.app.core.feedback.drawn import drawn_labels
+from tests.calibrators import make_calibrator
+
+ACTIVE = make_calibrator()
+
+
+def biased(logit, same):
+    return 0.8 * logit - 1.0 + 0.4 * same
+
+
+def expected_over_observed(probability: FloatArray, labels: Labels) -> float:
+    return float(probability.sum() / labels.relevant.sum())
+
+
+def test_500_labels_of_a_biased_corpus_mend_what_is_stated_on_unseen_ones():
+    labels = drawn_labels(biased)
+    held_out = drawn_labels(biased, queries=4000, seed=1)
+
+    proposal = propose(ACTIVE.document, labels)
+
+    assert (proposal.labels, proposal.refusal) == (500, None)
+    assert expected_over_observed(held_out.probability, held_out) > 1.4
+    after = restated(ACTIVE.document, held_out, proposal)
+    assert 0.85 < expected_over_observed(after, held_out) < 1.15
+    for rows in (held_out.same, ~held_out.same):
+        assert 0.8 < after[rows].sum() / held_out.relevant[rows].sum() < 1.2
+    said = proposal.agreement["all"]
+    assert said.before.low > 1.15
+    assert said.after.low < 1.0 < said.after.high
+    assert proposal.gain is not None
+    assert proposal.gain.low > 0.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_that_are_noise_are_refused(seed):
+    proposal = propose(ACTIVE.document, drawn_labels(lambda z, _: 0 * z - 0.8, seed=seed))
+
+    assert proposal.refusal is not None
+    assert "noise" in proposal.refusal
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_calibrator_that_holds_is_left_alone(seed):
+    proposal = propose(ACTIVE.document, drawn_labels(lambda z, _: z, seed=seed))
+
+    assert proposal.refusal is not None
+    assert "not better" in proposal.refusal
+
+
+@pytest.mark.parametrize(
+    ("queries", "truth"), [(19, biased), (25, biased), (100, lambda z, _: z - 9)]
+)
+def test_too_few_labels_or_of_one_class_are_refused(queries, truth):
+    proposal = propose(ACTIVE.document, drawn_labels(truth, queries=queries))
+
+    assert proposal.refusal is not None
+    assert "It takes 100" in proposal.refusal
+    assert proposal.gain is None
+
+
+def test_labels_that_cannot_be_fitted_are_refused_with_the_reason():
+    labels = drawn_labels(biased, queries=100)
+    one = dataclasses.replace(labels, relevant=labels.query < 4)
+
+    proposal = propose(ACTIVE.document, one)
+
+    assert proposal.refusal is not None
+
+
+def test_a_relation_without_a_relevant_hit_has_no_ratio():
+    labels = drawn_labels(biased)
+    labels = dataclasses.replace(labels, relevant=labels.relevant & ~labels.same)
+
+    assert set(propose(ACTIVE.document, labels).agreement) == {"all", "cross"}
+
+
+def test_the_document_states_what_the_proposal_says():
+    labels = drawn_labels(biased)
+    proposal = propose(ACTIVE.document, labels)
+
+    moved = Calibrator(
+        parse_calibrator(json.loads(moved_calibrator(ACTIVE.document, proposal, labels)))
+    )
+
+    ones = np.ones(4)
+    for same in (0.0, 1.0):
+        hits = HitFeatures(
+            score=np.array([0.2, 0.4, 0.6, 0.8]),
+            background=0.2 * ones,
+            log_corpus=7.0 * ones,
+            same=same * ones,
+            **standing(ones),
+        )
+        stated = dataclasses.replace(
+            drawn_labels(biased, queries=1, hits=4),
+            probability=ACTIVE.hit_probability(hits),
+            same=np.full(4, bool(same)),
+        )
+        expected = restated(ACTIVE.document, stated, proposal)
+        np.testing.assert_allclose(moved.hit_probability(hits), expected, atol=1e-9)
+    assert moved.id != ACTIVE.id
+    assert moved.document.fit.source == "feedback"
+    assert moved.document.fit.towards == ACTIVE.id
+    measured: Any = moved.document.metrics["feedback"]
+    assert measured["scale"] == proposal.scale
+
+
+def test_offsets_of_languages_move_along_and_guarantees_of_the_former_end():
+    threshold = {"kind": "crc", "value": 0.2, "target": 0.1, "n": 9, "scope": "s", "guarantee": "g"}
+    active = make_calibrator(
+        language_offsets={"query": {"de": {"intercept": 0.5, "slope": 0.25, "sd": 0.1}}},
+        thresholds={"hits": threshold},
+    )
+    labels = drawn_labels(biased)
+    proposal = propose(active.document, labels)
+
+    moved = the_moved(active, proposal, labels).document
+
+    offset = moved.language_offsets.of_query("de")
+    assert offset.intercept == pytest.approx(0.5 * proposal.scale)
+    assert offset.slope == pytest.approx(0.25 * proposal.scale)
+    assert active.document.thresholds.hits is not None
+    assert moved.thresholds.hits is None
+
+
+def the_moved(active: Calibrator, proposal: Proposal, labels: Labels) -> Calibrator:
+    return Calibrator(
+        parse_calibrator(json.loads(moved_calibrator(active.document, proposal, labels)))
+    )
+
+
+def standing(ones: FloatArray) -> dict[str, FloatArray]:
+    names = {f.name for f in dataclasses.fields(HitFeatures)}
+    known = {"score", "background", "log_corpus", "same"}
+    return dict.fromkeys(names - known, 0.0 * ones)
