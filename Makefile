@@ -99,6 +99,10 @@ dashboards: .venv/ready ## Write Grafana's dashboards after a change of deploy/g
 watch-drift: .venv/ready ## See a real Prometheus find planted drift, and stay quiet without (6 minutes)
 	.venv/bin/python -m tests.monitoring.watch_drift
 
+.PHONY: benchmark
+benchmark: .venv/ready ## Guards of speed; minutes, and a machine that does nothing else
+	.venv/bin/pytest -m benchmark tests/benchmarks
+
 .PHONY: format
 format: .venv-training/ready ## Format the code and mend what ruff can mend
 	.venv-training/bin/ruff format .
