@@ -14,10 +14,10 @@ from pathlib import Path
 import structlog
 
 from app.adapters.edge_shelf import EdgeShelf
+from app.adapters.encoder_engines import open_encoder
 from app.adapters.feedback_key import feedback_key
 from app.adapters.feedback_sql import feedback_log
 from app.adapters.language_identifier import FastTextIdentifier
-from app.adapters.onnx_encoder import OnnxEncoder
 from app.adapters.qdrant_options import QdrantOptions
 from app.adapters.text_splitter import SemanticSplitter
 from app.core.access.tenancy import TenantStore, with_tenant_field
@@ -196,7 +196,7 @@ async def open_runtime(
             collection = served.collection
             bundle = await _bundle_of(served, shelf, bundle)
         journal = JournaledStore(shelf.store(collection))
-        adapter = await asyncio.to_thread(_encoder, settings, bundle)
+        adapter = await _encoder(settings, bundle)
         async with (
             _feedback(settings, wanted=metrics is not None) as feedback,
             assemble(settings, bundle, adapter, journal, languages, metrics, feedback) as runtime,
@@ -217,13 +217,10 @@ async def open_replacement(
         EncodingError: The encoder does not run.
     """
     settings = current.settings
-    adapter: ServedEncoder = await asyncio.to_thread(_encoder, settings, bundle)
-    if metrics is not None:
-        adapter = ObservedEncoder(adapter, metrics.encoder)
-    observer = None if metrics is None else metrics.encoder
-    encoder = EncoderThread(adapter, observer=observer)
+    adapter = await _encoder(settings, bundle)
+    adapter, encoder = _on_thread(adapter, metrics)
     try:
-        await encoder.warm_up()
+        await encoder.warm_up(adapter.engine)
         splitter = SemanticSplitter(bundle.tokenizer_path)
         shared = current.tools
         tools = Tools(encoder, adapter, shared.languages, splitter, shared.feedback)
@@ -276,7 +273,7 @@ async def open_reindexing(
         target = shelf.store(name)
         await target.open(spec)
         stack.push_async_callback(target.close)
-        encoder = EncoderThread(await asyncio.to_thread(_encoder, settings, bundle))
+        encoder = EncoderThread(await _encoder(settings, bundle))
         stack.push_async_callback(asyncio.to_thread, encoder.close)
         copier = Reindexer(source=source, target=target, encoder=encoder, on_progress=on_progress)
         await copier.copy()
@@ -319,13 +316,10 @@ async def assemble(  # noqa: PLR0913  each is one part
         StoreLockedError: Another process has the collection open.
         EncodingError: The encoder does not run.
     """
-    if metrics is not None:
-        adapter = ObservedEncoder(adapter, metrics.encoder)
+    adapter, encoder = _on_thread(adapter, metrics)
     store = observed(store, metrics)
-    observer = None if metrics is None else metrics.encoder
-    encoder = EncoderThread(adapter, observer=observer)
     try:
-        await encoder.warm_up()
+        await encoder.warm_up(adapter.engine)
         await store.open(spec_of(settings, bundle))
         try:
             splitter = SemanticSplitter(bundle.tokenizer_path)
@@ -347,7 +341,7 @@ async def open_ingest(settings: Settings, store: PassageWriter) -> AsyncIterator
         EncodingError: The encoder does not run.
     """
     bundle = await asyncio.to_thread(load_bundle, settings.bundle)
-    encoder = EncoderThread(await asyncio.to_thread(_encoder, settings, bundle))
+    encoder = EncoderThread(await _encoder(settings, bundle))
     try:
         yield IngestService(
             encoder=encoder,
@@ -454,10 +448,17 @@ def _runtime(settings: Settings, bundle: Bundle, tools: Tools, store: PassageSto
     )
 
 
-def _encoder(settings: Settings, bundle: Bundle) -> OnnxEncoder:
-    return OnnxEncoder(
-        bundle.spec,
-        bundle.onnx_path(),
-        bundle.tokenizer_path,
-        threads=settings.encoder_threads,
-    )
+def _on_thread(
+    adapter: ServedEncoder, metrics: Metrics | None
+) -> tuple[ServedEncoder, EncoderThread]:
+    """Return an encoder that reports to the metrics, and the thread that it runs on."""
+    if metrics is None:
+        return adapter, EncoderThread(adapter)
+    metrics.encoder.computed_by(adapter.engine)
+    observed_encoder = ObservedEncoder(adapter, metrics.encoder)
+    return observed_encoder, EncoderThread(observed_encoder, observer=metrics.encoder)
+
+
+async def _encoder(settings: Settings, bundle: Bundle) -> ServedEncoder:
+    engine, threads = settings.encoder_engine, settings.encoder_threads
+    return await asyncio.to_thread(open_encoder, bundle, engine=engine, threads=threads)

@@ -161,6 +161,7 @@ async def _hold(
             "ready",
             collection=runtime.collection,
             bundle=runtime.bundle.manifest.short_id,
+            engine=facts.engine,
             query_ms=round(facts.query_seconds * 1e3, 3),
             encodes_on_loop=facts.direct,
         )

@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.core.bundle import EncoderEngine
 from app.core.passages.fields import check_fields
 from app.core.types import FieldKind
 
@@ -81,6 +82,11 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         description="CPU threads that one pass of the encoder may use.",
+    )
+    encoder_engine: EncoderEngine = Field(
+        default="auto",
+        description="What computes the encoder: torch (needs isoglot[gpu]), int8 or float32 of "
+        "ONNX Runtime, or auto: torch where it sees a GPU, else the faster graph of the bundle.",
     )
     max_body_bytes: int = Field(
         default=32 * 1024 * 1024,

@@ -90,6 +90,10 @@ class FakeEncoder:
     def spec(self) -> EncoderSpec:
         return self._spec
 
+    @property
+    def engine(self) -> str:
+        return "fake"
+
     def encode_queries(self, texts: Sequence[str]) -> VectorArray:
         return self._encode(self._spec.as_queries(texts))
 

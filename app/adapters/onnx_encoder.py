@@ -30,17 +30,30 @@ class OnnxEncoder(TokenEncoder):
         model_path: The ONNX file.
         tokenizer_path: ``tokenizer.json`` of the tokenizers library.
         threads: Threads of one forward pass; 0 for one per physical core.
+        engine: What it is called where it is said what computes.
 
     Raises:
         BundleError: A file cannot be loaded, or the graph does not keep the contract.
     """
 
     def __init__(
-        self, spec: EncoderSpec, model_path: Path, tokenizer_path: Path, *, threads: int = 0
+        self,
+        spec: EncoderSpec,
+        model_path: Path,
+        tokenizer_path: Path,
+        *,
+        threads: int = 0,
+        engine: str = "onnx",
     ) -> None:
         super().__init__(spec, tokenizer_path)
+        self._engine = engine
         self._session = _load_session(model_path, threads)
         _check_graph(self._session, model_path, spec.dim)
+
+    @property
+    def engine(self) -> str:
+        """What computes: ``onnx-int8`` or ``onnx-float32``."""
+        return self._engine
 
     def _forward(self, token_ids: list[list[int]]) -> VectorArray:
         shape = (len(token_ids), max(map(len, token_ids)))

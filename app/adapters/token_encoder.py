@@ -40,6 +40,11 @@ class TokenEncoder(ABC):
         """The contract of this encoder."""
         return self._spec
 
+    @property
+    @abstractmethod
+    def engine(self) -> str:
+        """What computes, in one word."""
+
     def encode_queries(self, texts: Sequence[str]) -> VectorArray:
         """Embed queries.
 

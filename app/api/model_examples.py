@@ -133,6 +133,7 @@ BUNDLE_ANSWERS: dict[str, Any] = {
                 "pooling": "mean",
                 "dtype": "float32",
                 "arithmetic": ["float32", "int8"],
+                "engine": "onnx-int8",
             },
             "calibrator": {
                 "id": "9c1e7d20aa53",

@@ -53,6 +53,7 @@ class EncoderOut(BaseModel):
     pooling: str
     dtype: str
     arithmetic: list[str] = Field(description="Arithmetic it can be computed in.")
+    engine: str = Field(description="What computes it here.")
 
 
 class CalibratorOut(BaseModel):
@@ -176,6 +177,7 @@ async def bundle(services: ServicesDep) -> BundleOut:
             pooling=spec.pooling,
             dtype=spec.dtype,
             arithmetic=sorted(manifest.onnx),
+            engine=services.encoder.facts.engine,
         ),
         calibrator=_calibrator(services),
     )

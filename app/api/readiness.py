@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from app.api.access import access_of
 from app.api.errors import api_error
 from app.core.bundle import Bundle
+from app.core.encoding import EncoderThread
 from app.core.errors import IsoglotError
 from app.core.feedback.service import FeedbackService
 from app.core.passages.ingest import IngestService
@@ -55,6 +56,11 @@ class Services(Protocol):
     @property
     def feedback(self) -> FeedbackService | None:
         """Takes feedback; ``None`` where none can be kept."""
+        ...
+
+    @property
+    def encoder(self) -> EncoderThread:
+        """The encoder on its thread."""
         ...
 
     @property

@@ -40,6 +40,8 @@ TOKENIZER_FILE = f"{ENCODER_DIRECTORY}/tokenizer.json"
 _HASH_BLOCK = 1 << 20
 
 Arithmetic = Literal["float32", "int8"]
+EncoderEngine = Literal["auto", "int8", "float32", "torch"]
+"""What may compute an encoder: an arithmetic of ONNX Runtime, torch, or the best that is there."""
 
 
 class Manifest(BaseModel):

@@ -64,6 +64,11 @@ class TokenCounter(Protocol):
 class ServedEncoder(Encoder, TokenCounter, Protocol):
     """What the service needs of an encoder."""
 
+    @property
+    def engine(self) -> str:
+        """What computes it, in one word."""
+        ...
+
 
 class LanguageIdentifier(Protocol):
     """Guesses the language of a text."""

@@ -225,6 +225,7 @@ BUNDLE_LOADED = _gauge(
 READY = _gauge("isoglot_ready", "1 while searches are answered; 0 during start and stop.")
 BUILD_INFO = _gauge("isoglot_build_info", "1 for the running version.", "version")
 
+ENCODER_ENGINE = _gauge("isoglot_encoder_engine_info", "1 for what computes the encoder.", "engine")
 QUEUE_TOKENS = _gauge(
     "isoglot_encoder_queue_tokens",
     "Tokens of texts that wait for the encoder.",

@@ -39,6 +39,11 @@ class ObservedEncoder:
         """The contract of the encoder."""
         return self._encoder.spec
 
+    @property
+    def engine(self) -> str:
+        """What computes."""
+        return self._encoder.engine
+
     def encode_queries(self, texts: Sequence[str]) -> VectorArray:
         """Embed queries; as ``Encoder``."""
         return self._timed("query", self._encoder.encode_queries, texts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.telemetry import catalogue
 from app.telemetry.instruments import Instruments
-from app.telemetry.labels import CACHE_RESULTS, LANES, STORE_OPERATIONS, Lane
+from app.telemetry.labels import CACHE_RESULTS, ENGINES, LANES, STORE_OPERATIONS, Lane
 
 
 class EncoderMetrics:
@@ -27,7 +27,15 @@ class EncoderMetrics:
             result: instruments.counter(catalogue.CACHE_REQUESTS, result)
             for result in CACHE_RESULTS
         }
+        self._engines = {
+            engine: instruments.gauge(catalogue.ENCODER_ENGINE, engine) for engine in ENGINES
+        }
         self._cache_bytes = instruments.gauge(catalogue.CACHE_BYTES)
+
+    def computed_by(self, engine: str) -> None:
+        """State what computes the encoder."""
+        for known, gauge in self._engines.items():
+            gauge.set(known == engine)
 
     def queued(self, lane: Lane, tokens: int) -> None:
         """State how many tokens wait in a lane now."""
