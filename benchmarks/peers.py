@@ -28,6 +28,7 @@ from benchmarks.service import free_port, index, process, serving, write_json
 
 PACKAGES = ["sentence-transformers", "faiss-cpu", "fastapi", "uvicorn", "uvloop", "httptools"]
 CONNECTIONS = (1, 8, 32)
+_INDEXING_SECONDS = 3600.0
 
 
 def environment(directory: Path) -> Path:
@@ -56,7 +57,9 @@ def measure(work: Path, given: argparse.Namespace) -> dict[str, Any]:
     with ExitStack() as stack:
         ours, _ = stack.enter_context(serving(data, bundle=bundle))
         theirs = f"http://127.0.0.1:{port}"
-        stack.enter_context(process(peer, dict(os.environ), f"{theirs}/ready"))
+        stack.enter_context(
+            process(peer, dict(os.environ), f"{theirs}/ready", patience=_INDEXING_SECONDS)
+        )
         asked = 0
         for number in range(given.rounds + 1):
             for connections in CONNECTIONS:

@@ -1,6 +1,7 @@
 """The usual service of one's own: sentence-transformers and FAISS behind FastAPI.
 
 Runs in an environment of its own, which ``benchmarks.peers`` makes; it imports nothing of ours.
+The vectors of the passages are kept beside them, for the next run.
 """
 
 import json
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import faiss  # type: ignore[import-not-found]
+import numpy as np
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -17,7 +19,11 @@ from sentence_transformers import SentenceTransformer
 model_dir, passages_file, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 rows = [json.loads(line) for line in Path(passages_file).read_text(encoding="utf-8").splitlines()]
 model = SentenceTransformer(model_dir, device="cpu")
-vectors = model.encode([row["text"] for row in rows], normalize_embeddings=True, batch_size=64)
+kept = Path(passages_file).with_suffix(".npy")
+if not kept.is_file():
+    texts = [row["text"] for row in rows]
+    np.save(kept, model.encode(texts, normalize_embeddings=True, batch_size=64))
+vectors = np.load(kept)
 index = faiss.IndexHNSWFlat(vectors.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
 index.hnsw.efSearch = 128
 index.add(vectors)

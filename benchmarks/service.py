@@ -92,7 +92,11 @@ def serving(
 
 @contextmanager
 def process(
-    command: list[str], environment: dict[str, str], ready: str
+    command: list[str],
+    environment: dict[str, str],
+    ready: str,
+    *,
+    patience: float = START_SECONDS,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process until the block is left; it is waited for until ``ready`` answers.
 
@@ -101,7 +105,7 @@ def process(
     """
     running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + patience
         while not _answers(ready):
             if running.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{' '.join(command[:4])} did not start.")

@@ -255,7 +255,7 @@ def _explained(
     if request.explain == "none" or calibrator is None:
         return hit
     full = request.explain == "full"
-    return replace(hit, explanation=explain_hit(calibrator, _position(hit, facts), full=full))
+    return hit._replace(explanation=explain_hit(calibrator, _position(hit, facts), full=full))
 
 
 def _position(hit: Hit, facts: ListFacts) -> HitPosition:

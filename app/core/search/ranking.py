@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 from app.core.languages.modes import LanguagePreference
@@ -67,7 +67,7 @@ def _weighted(candidates: Sequence[Hit], request: SearchRequest) -> Sequence[Hit
         return candidates
     preference = LanguagePreference(request.prefer)
     return [
-        replace(hit, language_weight=preference.weight(hit.passage.language)) for hit in candidates
+        hit._replace(language_weight=preference.weight(hit.passage.language)) for hit in candidates
     ]
 
 

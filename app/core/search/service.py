@@ -16,6 +16,7 @@ from app.core.errors import (
     IsoglotError,
     UnencodableTextError,
 )
+from app.core.languages.bias import NOTHING_SHOWN
 from app.core.languages.codes import declared_language, normalize_language, primary_language
 from app.core.languages.parallel import RankedTranslations, ranked_translations
 from app.core.languages.window import LanguageWindow, ObservedAnswer
@@ -28,7 +29,6 @@ from app.core.search.judging import (
     Judged,
     judge,
     known_language,
-    language_bias,
     merge,
     outcome,
     pooled_warnings,
@@ -274,7 +274,7 @@ class SearchService:
             dropped_by_target_precision=ranking.beyond_target_precision,
             next_cursor=None,
             query_language=task.guess,
-            language=language_bias((), judged.facts, task.guess, self._calibrator),
+            language=NOTHING_SHOWN,
             facts=judged.facts,
             warnings=[
                 *(balance_warnings(task.census) if balanced else ()),
@@ -287,7 +287,7 @@ class SearchService:
         )
         end = request.offset + request.limit
         shown = [
-            replace(hit, rank=position)
+            hit._replace(rank=position)
             for position, hit in enumerate(ranking.hits[request.offset : end], request.offset + 1)
         ]
         page = self._show(answer, shown, request, request.offset)
@@ -333,7 +333,7 @@ class SearchService:
             query_language=task.guess,
         )
         return [
-            replace(hit, shadow_probability=other.probability)
+            hit._replace(shadow_probability=other.probability)
             for hit, other in zip(hits, judged.hits, strict=True)
         ]
 
