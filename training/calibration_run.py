@@ -39,6 +39,7 @@ from training.calibration_data import (
 )
 from training.calibration_evidence import choose_thresholds, gather_evidence
 from training.calibration_folds import cross_fit, references
+from training.errors import ConfigError
 from training.evaluate_calibration import (
     OURS,
     HitsToProbability,
@@ -114,8 +115,22 @@ def calibrate_encoder(
 
 
 def read_references(directory: Path) -> dict[str, HitsToProbability]:
-    """Return the score-only references that were fitted on the calibration hits."""
-    raw = json.loads((directory / CALIBRATION_FILE).read_text(encoding="utf-8"))["references"]
+    """Return the score-only references that were fitted on the calibration hits.
+
+    Args:
+        directory: What ``calibrate`` wrote, or a bundle that was made with it.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    places = (directory / CALIBRATION_FILE, directory / "report" / CALIBRATION_FILE)
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise ConfigError(
+            f"--calibration {directory} has no {CALIBRATION_FILE}: give what `isoglot-train "
+            "calibrate` wrote, or a bundle with its report."
+        )
+    raw = json.loads(path.read_text(encoding="utf-8"))["references"]
     return {name: by_score(ScoreMap.from_json(reference)) for name, reference in raw.items()}
 
 

@@ -99,7 +99,9 @@ def evaluate(  # noqa: PLR0913 - the options of the command
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option("--calibration", metavar="DIR", help="Also measure what 'calibrate' wrote."),
+        typer.Option(
+            "--calibration", metavar="DIR", help="Also measure what 'calibrate' wrote, or a bundle."
+        ),
     ] = None,
     arithmetic: _Arithmetic = None,
     run_files: Annotated[bool, typer.Option("--run-files", help="Also write TREC runs.")] = False,

@@ -168,3 +168,19 @@ def test_a_bundle_is_measured_like_the_export_it_was_made_of(made, tmp_path):
     assert again["encoder"] == first["encoder"]
     ours = first["calibration"]["groups"]["same"]["logit-linear"]
     assert again["calibration"]["groups"]["same"]["logit-linear"] == ours
+
+
+def test_the_calibrator_of_a_bundle_can_be_evaluated_and_a_lone_one_is_refused(made, tmp_path):
+    words = ("evaluate", "--model", made / "export", "--arithmetic", "float32",
+             "--set", made / "faq", "--baselines", "none")  # fmt: skip
+    run(*words, "--calibration", made / "bundle", "--out", tmp_path / "of_bundle")
+    found = json.loads((tmp_path / "of_bundle" / "results.json").read_text(encoding="utf-8"))
+    known = json.loads((made / "evaluation" / "results.json").read_text(encoding="utf-8"))
+    part = "calibration"
+    assert found["sets"]["faq"][part] == known["sets"]["faq"][part]
+    lone = tmp_path / "lone"
+    lone.mkdir()
+    text = (made / "bundle" / "calibrator.json").read_text(encoding="utf-8")
+    (lone / "calibrator.json").write_text(text, encoding="utf-8")
+    said = run(*words, "--calibration", lone, "--out", tmp_path / "of_lone", expect=2)
+    assert "has no calibration.json" in said

@@ -7,6 +7,7 @@ import { counted, featureName, languageName, percent, signed } from "./words.js"
 const SVG = "http://www.w3.org/2000/svg";
 const SIDE = 200;
 const EDGE = 26;
+const FOLDED = 24;
 const SLICES = {
   all: "All hits",
   same: "Question and passage in one language",
@@ -32,7 +33,7 @@ const y = (share) => EDGE / 2 + (1 - share) * SIDE;
 function diagram(name, after, before) {
   const hits = after.reduce((sum, bin) => sum + bin.hits, 0);
   const svg = drawn("svg", { viewBox: `0 0 ${SIDE + EDGE * 1.5} ${SIDE + EDGE * 1.5}`, role: "img" });
-  svg.setAttribute("aria-label", `${SLICES[name] ?? name}: ${spoken(after)}`);
+  svg.setAttribute("aria-label", `${sliceName(name)}: ${spoken(after)}`);
   for (const tick of [0, 0.5, 1]) {
     svg.append(
       drawn("path", { class: "grid", d: `M${x(0)} ${y(tick)}H${x(1)}M${x(tick)} ${y(0)}V${y(1)}` }),
@@ -42,9 +43,17 @@ function diagram(name, after, before) {
   }
   svg.append(drawn("path", { class: "ideal", d: `M${x(0)} ${y(0)}L${x(1)} ${y(1)}` }));
   svg.append(...curve(before, "before"), ...curve(after, "after"));
-  const caption = element("figcaption", "", `${SLICES[name] ?? name} `);
+  const caption = element("figcaption", "", `${sliceName(name)} `);
   caption.append(element("small", "", `(${counted(hits, "hit")})`));
   return element("figure", "", caption, svg);
+}
+
+/** "same/de" is the slice of questions in German with passages in German. */
+function sliceName(name) {
+  const [relation, language] = name.split("/");
+  if (language === undefined) return SLICES[name] ?? name;
+  const passages = relation === "same" ? "passages in it" : "passages in other languages";
+  return `Questions in ${languageName(language)}, ${passages}`;
 }
 
 const spoken = (bins) =>
@@ -75,7 +84,13 @@ function figure(estimate, digits = 3) {
 }
 
 function titled(title, hint, made) {
-  return element("section", "", element("h2", "", title), element("p", "hint", hint), element("div", "wide", made));
+  const rows = made.querySelectorAll("tbody tr").length;
+  const shown = rows > FOLDED ? folded(`${rows} rows`, made) : made;
+  return element("section", "", element("h2", "", title), element("p", "hint", hint), element("div", "wide", shown));
+}
+
+function folded(title, ...content) {
+  return element("details", "", element("summary", "", title), ...content);
 }
 
 function tables({ heads, evidence, metrics }) {
@@ -135,7 +150,11 @@ async function show() {
   const promised = [["Answer threshold", thresholds.answer], ["Hit threshold", thresholds.hits]];
   byId("thresholds").replaceChildren(...promised.filter(([, t]) => t).map(([name, t]) => threshold(name, t)));
   const slices = Object.entries(evidence?.reliability ?? {});
-  byId("diagrams").replaceChildren(...slices.map(([name, bins]) => diagram(name, bins, evidence.before[name] ?? [])));
+  const drawing = ([name, bins]) => diagram(name, bins, evidence.before[name] ?? []);
+  byId("diagrams").replaceChildren(...slices.filter(([name]) => !name.includes("/")).map(drawing));
+  const languages = slices.filter(([name]) => name.includes("/")).map(drawing);
+  const grid = element("div", "diagrams", ...languages);
+  byId("languages").replaceChildren(...(languages.length ? [folded("By language of the question", grid)] : []));
   byId("tables").replaceChildren(...tables(said));
   byId("status").textContent = "";
   byId("content").hidden = false;
