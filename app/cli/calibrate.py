@@ -82,6 +82,11 @@ def run_calibrate(
     (out / CALIBRATOR_FILE).write_text(result.text, encoding="utf-8")
     _draw(out, result.text)
     console.messages().print(f"Written: {out / CALIBRATOR_FILE}, {REPORT_FILE} and diagrams.")
+    console.messages().print(
+        f"To serve it: isoglot calibrator add {out / CALIBRATOR_FILE}, then isoglot calibrator "
+        "promote ID.",
+        soft_wrap=True,
+    )
 
 
 def run_labelling(
