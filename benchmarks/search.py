@@ -23,6 +23,7 @@ from typing import Any
 
 import qdrant_edge as qe
 
+from app.adapters.edge_shard import OVERSAMPLING, SEARCH_BEAM
 from app.adapters.onnx_encoder import OnnxEncoder
 from app.core.bundle import load_bundle
 from app.settings import load_settings
@@ -33,6 +34,11 @@ from benchmarks.service import index, memory_mib, serving, write_json
 CONNECTIONS = (1, 8, 32)
 _BARE_QUERIES = 200
 _STAGED_QUERIES = 200
+
+_AS_SERVED = qe.SearchParams(
+    hnsw_ef=SEARCH_BEAM,
+    quantization=qe.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+)
 
 
 class Bare:
@@ -46,14 +52,13 @@ class Bare:
         [shard] = collection.glob("shard-*")
         self._shard = qe.EdgeShard.load(str(shard))
 
-    def ask(self, text: str) -> None:
-        """Encode a query and find its ten nearest passages."""
+    def ask(self, text: str, *, exact: bool = False) -> set[qe.PointId]:
+        """Encode a query and return its ten nearest passages; ``exact`` uses no index."""
         vector = self._encoder.encode_queries([text])[0]
         nearest = qe.Query.Nearest(vector.tolist(), using="dense")
-        exact = qe.SearchParams(
-            hnsw_ef=128, quantization=qe.QuantizationSearchParams(rescore=True, oversampling=2.0)
-        )
-        self._shard.query(qe.QueryRequest(limit=10, query=nearest, params=exact))
+        params = qe.SearchParams(exact=True) if exact else _AS_SERVED
+        found = self._shard.query(qe.QueryRequest(limit=10, query=nearest, params=params))
+        return {point.id for point in found}
 
     def p50_ms(self, queries: list[str]) -> float:
         """Return the median time of queries."""
