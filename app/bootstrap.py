@@ -370,7 +370,8 @@ def open_shelf(settings: Settings) -> Shelf:
         StoreError: A server is named, but its client is not installed.
     """
     if settings.qdrant_url is None:
-        return EdgeShelf(settings.data_dir, settings.collection)
+        reserve = settings.disk_reserve_mib << 20
+        return EdgeShelf(settings.data_dir, settings.collection, reserve=reserve)
     try:
         # Takes most of a second, and is not part of the base install.
         from app.adapters.qdrant_shelf import open_qdrant_shelf

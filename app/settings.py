@@ -66,6 +66,13 @@ class Settings(BaseSettings):
         default=Path("data"),
         description="Directory under which collections are stored, each in its own directory.",
     )
+    disk_reserve_mib: int = Field(
+        default=256,
+        ge=0,
+        le=1 << 20,
+        description="MiB that stay free on the disk of ISOGLOT_DATA_DIR: passages that would take "
+        "them are refused with 507.",
+    )
     collection: str = Field(
         default="passages",
         pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",

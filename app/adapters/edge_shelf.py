@@ -30,10 +30,12 @@ class EdgeShelf:
     Args:
         directory: Holds the directories of the collections.
         name: Name of the first collection, and the first part of the names of the others.
+        reserve: Bytes that stay free on the disk.
     """
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, *, reserve: int = 0) -> None:
         self._root = directory
+        self._reserve = reserve
         self._name = name
         self._pointer = directory / f"{name}.served"
         self._is_ours = re.compile(re.escape(name) + r"(@[0-9a-f]+)?")
@@ -78,7 +80,9 @@ class EdgeShelf:
 
     def store(self, collection: str) -> PassageStore:
         """Return a store over a collection; it is not open."""
-        return EdgePassageStore(self._root / collection, settle_seconds=SETTLE_SECONDS)
+        return EdgePassageStore(
+            self._root / collection, settle_seconds=SETTLE_SECONDS, reserve=self._reserve
+        )
 
     async def close(self) -> None:
         """Do nothing: embedded collections share nothing."""

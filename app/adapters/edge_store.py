@@ -16,9 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from app.adapters.disk_room import require_room, tree_bytes
 from app.adapters.edge_build import finish_build, start_build
 from app.adapters.edge_builds import SettledBuilds
-from app.adapters.edge_directory import copy_tree, remove_tree, sync_tree
+from app.adapters.edge_directory import RECORD_FILE, copy_tree, remove_tree, sync_tree
 from app.adapters.edge_searches import SharedSearches
 from app.adapters.edge_session import EdgeSession, IndexBuild
 from app.adapters.edge_shard import PassageShard
@@ -65,6 +66,7 @@ class EdgePassageStore:
         flush_every: Writes after which the log is flushed, which also keeps it from growing.
         settle_seconds: The index is built by itself once nothing has been written for this long;
             ``None`` leaves building to who calls ``build``.
+        reserve: Bytes that stay free on the disk: what would take them is refused.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class EdgePassageStore:
         index_threshold: int = INDEX_THRESHOLD,
         flush_every: int = 2_000,
         settle_seconds: float | None = None,
+        reserve: int = 0,
     ) -> None:
         self._root = directory
+        self._reserve = reserve
         self._index_threshold = index_threshold
         self._flush_every = flush_every
         self._session: EdgeSession | None = None
@@ -88,10 +92,13 @@ class EdgePassageStore:
         Raises:
             EncoderMismatchError: It was indexed with another encoder; nothing was changed.
             StoreLockedError: Another process has the directory open.
+            StorageFullError: There is no room for a new collection.
             StoreError: The store is open already, or the directory is damaged or unusable.
         """
         if self._session is not None:
             raise StoreError(f"The store in {self._root} is open already; close it first.")
+        if not (self._root / RECORD_FILE).exists():
+            require_room(self._root, reserve=self._reserve)
         session = EdgeSession.begin(self._root, spec)
         try:
             await session.declare_fields()
@@ -122,11 +129,15 @@ class EdgePassageStore:
         """Insert or replace passages by id; see ``PassageStore.upsert``.
 
         A call of more than ``CHUNK`` passages becomes visible chunk by chunk.
+
+        Raises:
+            StorageFullError: The disk has no room; chunks before that are stored.
         """
         session = self._opened()
         validate_passages(passages, session.spec.dim)
         async with session.writing():
             for chunk in _chunks(passages):
+                require_room(self._root, reserve=self._reserve)
                 session.will_write([embedded.passage.id for embedded in chunk])
                 session.shard.upsert(chunk)
                 await self._breathe(session)
@@ -259,7 +270,7 @@ class EdgePassageStore:
         build = session.new_build()
         before = session.shard_path
         try:
-            await _build_copy(session, build)
+            await _build_copy(session, build, self._reserve)
             await _catch_up_and_swap(session, build)
         except StoreError as error:
             if session.closing:
@@ -280,9 +291,12 @@ class EdgePassageStore:
         await asyncio.sleep(0)
 
 
-async def _build_copy(session: EdgeSession, build: IndexBuild) -> None:
+async def _build_copy(session: EdgeSession, build: IndexBuild, reserve: int) -> None:
     async with session.writing():
         session.flush()
+        # The copy, and about as much again for its index and what is written meanwhile.
+        wanted = 2 * tree_bytes(session.shard_path)
+        require_room(session.shard_path, reserve=reserve, wanted=wanted)
         build.touched.clear()
         await _in_thread(copy_tree, session.shard_path, build.copy)
         build.process = await start_build(build.copy, session.spec.dim)

@@ -65,7 +65,11 @@ class TorchEncoder(TokenEncoder):
             with torch.inference_mode():
                 vectors = self._embed(input_ids.to(self._device), mask.to(self._device))
                 result: VectorArray = vectors.cpu().numpy()
-        except RuntimeError as error:  # out of memory is one of them
+        except torch.OutOfMemoryError as error:
+            # Whoever asked tries again with fewer texts, to which what is kept would be lost.
+            torch.cuda.empty_cache()
+            raise MemoryError(str(error)) from error
+        except RuntimeError as error:
             raise EncodingError(
                 f"The encoder failed on a batch of shape {tuple(input_ids.shape)}: {error}"
             ) from error

@@ -160,6 +160,12 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
         "Store in use",
         "Another process has the data directory open. Stop it, or use another ISOGLOT_DATA_DIR.",
     ),
+    core.StorageFullError: Kind(
+        507,
+        "Disk full",
+        "The disk that passages are stored on has less free than ISOGLOT_DISK_RESERVE_MIB, so that "
+        "nothing is added to it. Searches and deletions go on. Make room, and send it again.",
+    ),
     core.StoreUnavailableError: Kind(
         503, "Store unavailable", "The store is closed or rebuilding. Try again later."
     ),
@@ -212,6 +218,9 @@ KINDS: Mapping[str, Kind] = {
 """Every kind of problem by its code."""
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_FOR_OPERATORS = (500, 507)
+"""Statuses of problems that no caller can mend: they are logged as errors."""
+
 _RETRY_AFTER = {503: {"Retry-After": "2"}}
 
 
@@ -288,7 +297,7 @@ def invalid_request(items: Sequence[ProblemItem], code: str = "invalid_request")
 
 def _core_problem(request: Request, error: core.IsoglotError) -> Response:
     code = code_of(error)
-    if KINDS[code].status == 500:
+    if KINDS[code].status in _FOR_OPERATORS:
         _log.error("request_failed", code=code, exc_info=error)
     items = []
     if isinstance(error, core.InvalidInputError):

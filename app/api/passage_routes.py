@@ -80,7 +80,7 @@ _REQUEST_BODY: dict[str, Any] = {
                 NDJSON_MEDIA_TYPE: {"schema": _ANSWER, "examples": passage_examples.LINE_ANSWERS},
             },
         },
-        **documented(400, 409, 413, 415, 422, 500, 503),
+        **documented(400, 409, 413, 415, 422, 500, 503, 507),
     },
     openapi_extra=_REQUEST_BODY,
 )

@@ -121,4 +121,5 @@ _DESCRIPTIONS = {
     500: "The service failed; the log has the cause under this `request_id`.",
     503: "The service is not ready; try again after `Retry-After` seconds.",
     504: "The search took longer than `timeout_ms`.",
+    507: "There is too little room on the disk that passages are stored on; searches go on.",
 }

@@ -110,6 +110,7 @@ _CLASSES: Mapping[int, type[ServiceError]] = {
     502: UnavailableError,
     503: UnavailableError,
     504: UnavailableError,
+    507: UnavailableError,
 }
 
 

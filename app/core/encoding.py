@@ -210,9 +210,22 @@ class EncoderThread:
             yield work, vectors[start : start + len(work.texts)]
             start += len(work.texts)
 
+    def _encode_halves(self, lane: Lane, texts: Sequence[str], error: MemoryError) -> VectorArray:
+        """Encode in two passes what needs too much memory in one."""
+        if len(texts) == 1:
+            raise EncodingError(
+                f"There is too little memory to encode a text of {len(texts[0])} characters."
+            ) from error
+        middle = len(texts) // 2
+        halves = [self._encode(lane, part) for part in (texts[:middle], texts[middle:])]
+        return np.concatenate(halves)
+
     def _encode(self, lane: Lane, texts: Sequence[str]) -> VectorArray:
         encode = self._encoder.encode_queries if lane == "query" else self._encoder.encode_passages
-        vectors = encode(texts)
+        try:
+            vectors = encode(texts)
+        except MemoryError as error:
+            return self._encode_halves(lane, texts, error)
         expected = (len(texts), self.spec.dim)
         if vectors.shape != expected:
             raise EncodingError(f"The encoder returned shape {vectors.shape}, not {expected}.")

@@ -32,6 +32,7 @@ The tree::
     ├── EncodingError                the encoder failed
     └── StoreError                   the passage store failed
         ├── StoreLockedError         another process has the directory open
+        ├── StorageFullError         there is too little room on its disk
         └── StoreUnavailableError    the store is closed, rebuilding or unreachable
 
 Errors carry data, never an HTTP status: the status is a table in ``app/api/errors.py``.
@@ -318,6 +319,27 @@ class StoreLockedError(StoreError):
     """Another process has the storage directory open."""
 
     code: ClassVar[str] = "store_locked"
+
+
+class StorageFullError(StoreError):
+    """There is too little room on the disk for what was to be written.
+
+    Args:
+        place: The directory.
+        free: Bytes that are free.
+        needed: Bytes that have to be.
+    """
+
+    code: ClassVar[str] = "storage_full"
+
+    def __init__(self, place: str, *, free: int, needed: int) -> None:
+        super().__init__(
+            f"Of the disk of {place} {free >> 20} MiB are free, and {needed >> 20} MiB have to be. "
+            "Make room: remove what is not needed there, or delete passages. Searches and "
+            "deletions go on."
+        )
+        self.free = free
+        self.needed = needed
 
 
 class StoreUnavailableError(StoreError):

@@ -150,13 +150,18 @@ def _proxied(mode: Mode) -> Scenario:
 
 @contextmanager
 def embedded(
-    root: Path, *, data: Path | None = None, environment: dict[str, str] | None = None
+    root: Path,
+    *,
+    data: Path | None = None,
+    environment: dict[str, str] | None = None,
+    settings: dict[str, str] | None = None,
 ) -> Iterator[Service]:
     """A service on the embedded store, ready."""
     service = Service(
         bundle=write_tiny_bundle(root / "bundle"),
         data_dir=data or root / "data",
         log=root / "service.log",
+        settings=settings,
     )
     service.add_environment(environment or {})
     with service:
@@ -231,19 +236,20 @@ def damaged_bundle(root: Path) -> Result:
 
 
 def disk_full(root: Path) -> Result:
-    """The disk of the embedded store fills up, and is given room again."""
+    """The disk of the embedded store fills up beyond its reserve, and is given room again."""
     disk = root / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         raise Skipped("needs root and the right to mount a file system of its own")
     try:
-        with embedded(root, data=disk / "data") as service:
+        room = {"DISK_RESERVE_MIB": "64"}
+        with embedded(root, data=disk / "data", settings=room) as service:
             with Traffic(service.url, is_down_expected=True) as traffic:
                 time.sleep(CALM_SECONDS)
                 filler = disk / "filler"
                 free = shutil.disk_usage(disk).free
-                filler.write_bytes(b"\0" * max(0, free - 4096))
+                filler.write_bytes(b"\0" * max(0, free - (40 << 20)))
                 big = [{"id": f"b{n}", "text": "the water " * 2000} for n in range(900)]
                 try:
                     answer = httpx.post(f"{service.url}/v1/passages", json=big, timeout=60)
@@ -254,7 +260,6 @@ def disk_full(root: Path) -> Result:
                 filler.unlink()
                 assert service.process is not None
                 if (status := service.process.poll()) is not None:
-                    # The engine maps its files into memory: no space there is a signal, no error.
                     note += f"; THE SERVICE ENDED with {status}, and was started again"
                     service.start()
                 recovery = until_searches_succeed(service.url)

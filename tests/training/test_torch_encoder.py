@@ -79,11 +79,22 @@ def test_auto_takes_torch_only_where_there_is_a_gpu(exported, monkeypatch):
 def test_a_failing_pass_says_which_batch(exported, monkeypatch):
     encoder = TorchEncoder(exported.spec, exported.directory / "encoder", device="cpu")
 
+    def fail(*_):
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(encoder, "_embed", fail)
+    with pytest.raises(EncodingError, match=r"\(1, 16\).*CUDA error"):
+        encoder.encode_queries(["water"])
+
+
+def test_a_pass_without_memory_says_so_to_who_can_make_it_smaller(exported, monkeypatch):
+    encoder = TorchEncoder(exported.spec, exported.directory / "encoder", device="cpu")
+
     def out_of_memory(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(encoder, "_embed", out_of_memory)
-    with pytest.raises(EncodingError, match=r"\(1, 16\).*out of memory"):
+    with pytest.raises(MemoryError, match="out of memory"):
         encoder.encode_queries(["water"])
 
 

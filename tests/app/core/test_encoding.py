@@ -214,3 +214,32 @@ async def test_the_observer_learns_of_the_cache():
     await thread.encode_query("text")
     thread.close()
     assert told == [("hit", False), ("cached", True), ("hit", True)]
+
+
+class Small(FakeEncoder):
+    """Has the memory for so many texts at a time, and not for the word 'endless'."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def encode_passages(self, texts):
+        if len(texts) > self.most or "endless" in texts:
+            raise MemoryError
+        return super().encode_passages(texts)
+
+
+async def test_a_batch_that_needs_too_much_memory_is_encoded_in_parts():
+    texts = [f"passage number {n}" for n in range(11)]
+    thread = EncoderThread(Small(3))
+    vectors = await thread.encode_passages(texts)
+    np.testing.assert_array_equal(vectors, FakeEncoder().encode_passages(texts))
+    thread.close()
+
+
+async def test_a_text_that_needs_too_much_memory_fails_and_the_next_one_does_not():
+    thread = EncoderThread(Small(3))
+    with pytest.raises(EncodingError, match="too little memory to encode a text of 7 characters"):
+        await thread.encode_passages(["endless", "short"])
+    assert (await thread.encode_passages(["short"])).shape == (1, FAKE_DIM)
+    thread.close()
