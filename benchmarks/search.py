@@ -94,7 +94,7 @@ def measure(work: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Measure one size of the collection."""
     bundle = given.bundle or load_settings().bundle
     data = work / f"{bundle.name}-{given.passages}"
-    indexed_in = index(data, given.passages, bundle=bundle, build=not given.flat)
+    indexed_in = index(data, given.passages, bundle=bundle)
     copy = work / "bare"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(data / "passages", copy)
@@ -132,7 +132,6 @@ def measure(work: Path, given: argparse.Namespace) -> dict[str, Any]:
             "bundle": bundle.name,
             "passages": given.passages,
             "filtered": given.filtered,
-            "index": "none" if given.flat else "where it pays",
             "indexing_seconds": round(indexed_in, 1),
             "p50_ms": {n: spread(v) for n, v in latency.items()},
             "p99_ms": {n: spread(v) for n, v in p99.items()},
@@ -155,7 +154,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--filtered", action="store_true")
-    parser.add_argument("--flat", action="store_true", help="build no approximate index")
     parser.add_argument("--work", type=Path, help="keep collections here, for the next run")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
