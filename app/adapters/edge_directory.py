@@ -161,6 +161,21 @@ class CollectionDirectory:
                 remove_tree(path)
 
 
+@contextmanager
+def hold_directory(root: Path) -> Iterator[None]:
+    """Keep everybody from opening a collection.
+
+    Raises:
+        StoreLockedError: Somebody has it open.
+        StoreError: Its directory cannot be used.
+    """
+    lock = _lock(root)
+    try:
+        yield
+    finally:
+        lock.close()
+
+
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a directory that nobody writes to meanwhile.
 

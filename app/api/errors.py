@@ -103,6 +103,11 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
         "Vectors of two encoders cannot be compared. Serve the bundle that the collection was "
         "indexed with, or embed the stored passages with this one: `isoglot reindex`.",
     ),
+    core.BackupError: Kind(
+        409,
+        "No backup",
+        "A backup cannot be written, or not be restored; the detail says why.",
+    ),
     core.ReindexingError: Kind(
         409,
         "Not reindexed",
@@ -204,7 +209,10 @@ API_KINDS: Mapping[str, Kind] = {
     ),
     "bad_request": Kind(400, "Bad request", "The request cannot be understood."),
     "not_ready": Kind(
-        503, "Not ready", "The service is starting, or could not start; the detail says which."
+        503,
+        "Not ready",
+        "The service is starting, could not start, or cannot answer at present; the detail says "
+        "which.",
     ),
     "internal_error": Kind(500, "Internal error", "The service failed. Report the request id."),
 }

@@ -115,9 +115,13 @@ async def live() -> LiveOut:
     responses={**answered(model_examples.READY_ANSWERS), **documented(500, 503)},
 )
 async def ready(state: StateDep) -> ReadyOut:
-    """Answer 200 once searches are answered; until then 503, saying why."""
-    if not state.readiness.is_ready:
-        raise api_error("not_ready", state.readiness.reason)
+    """Answer 200 while searches are answered, else 503, saying why.
+
+    So it is while the service starts, without its store, while the encoder hangs, and where more
+    has been waiting for it for some seconds than it can answer.
+    """
+    if (obstacle := state.readiness.obstacle()) is not None:
+        raise api_error("not_ready", obstacle)
     with state.readiness.lease() as services:
         health = await services.store.health()
         return ReadyOut(
@@ -148,6 +152,7 @@ async def ready(state: StateDep) -> ReadyOut:
 )
 async def metrics(state: StateDep) -> Response:
     """Return all metrics in the text format of Prometheus."""
+    state.readiness.obstacle()
     await _measure_store(state)
     # Writing some thousand lines takes a while, in which others want answers.
     written = await asyncio.to_thread(state.metrics.exposition)

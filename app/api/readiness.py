@@ -193,6 +193,18 @@ class Readiness:
         """Whether there are services to answer with."""
         return self._generation is not None
 
+    def obstacle(self) -> str | None:
+        """Return why requests are not answered at present, and state it for those who watch.
+
+        Returns:
+            ``None`` where they are. An encoder that hangs, or is asked more than it can answer,
+            is an obstacle that passes: requests are taken all the same, up to their bounds.
+        """
+        generation = self._generation
+        found = self.reason if generation is None else generation.services.encoder.obstacle
+        self._metrics.ready(is_ready=found is None)
+        return found
+
     @property
     def reason(self) -> str:
         """Why the service is not ready, fit to show to a user."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.backup_command import backup, restore
 from app.cli.bundle import bundle_commands
 from app.cli.calibrator import calibrator_commands, recalibrate
 from app.cli.exits import EXIT_CODES, Exit, UsageError, complain, friendly_errors
@@ -41,6 +42,8 @@ cli.add_typer(key_commands, name="keys")
 cli.add_typer(feedback_commands, name="feedback")
 cli.add_typer(calibrator_commands, name="calibrator")
 cli.command()(recalibrate)
+cli.command()(backup)
+cli.command()(restore)
 
 FilesArgument = Annotated[
     list[str],

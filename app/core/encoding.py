@@ -34,6 +34,12 @@ DIRECT_SECONDS = 3e-4
 """An encoder that needs less for a query is asked on the event loop: handing the query to a
 thread and back would take longer."""
 
+HANGING_SECONDS = 30.0
+"""A pass that takes longer than this is taken to hang."""
+
+FULL_SECONDS = 5.0
+"""A queue that is full for longer than this is no burst."""
+
 _WARM_UP_QUERY = "how do I find the hole in the inner tube of my bicycle"
 _WARM_UP_ROUNDS = 7
 _DIRECT_TOKENS = 64
@@ -80,6 +86,7 @@ class EncoderThread:
         self._lanes = Lanes(merge_queries=merge_queries, observer=observer)
         self._tokens_a_second = MIN_PASS_TOKENS / PASS_SECONDS
         self.facts = EncoderFacts(engine="", query_seconds=0.0, direct=False)
+        self._pass_since: float | None = None
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
         self._thread.start()
 
@@ -87,6 +94,17 @@ class EncoderThread:
     def spec(self) -> EncoderSpec:
         """The contract of the encoder."""
         return self._encoder.spec
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why queries are not answered in time at present; ``None`` where they are."""
+        since = self._pass_since
+        seconds = 0.0 if since is None else time.perf_counter() - since
+        if seconds > HANGING_SECONDS:
+            return f"The encoder hangs: one pass has been running for {seconds:.0f} seconds."
+        if self._lanes.full_seconds > FULL_SECONDS:
+            return "More queries wait for the encoder than it can answer in time."
+        return None
 
     async def warm_up(self, engine: str = "") -> EncoderFacts:
         """Encode a few queries, and decide by the time they take how queries are encoded.
@@ -178,8 +196,10 @@ class EncoderThread:
 
     def _work(self) -> None:
         while batch := self._lanes.take():
-            began = time.perf_counter()
-            for work, outcome in self._outcomes(batch):
+            began = self._pass_since = time.perf_counter()
+            outcomes = list(self._outcomes(batch))
+            self._pass_since = None
+            for work, outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     work.done.set_exception(outcome)
                 else:

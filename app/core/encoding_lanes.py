@@ -26,6 +26,9 @@ MAX_WAITING_TOKENS = 16_384
 QUERY_PASS_TOKENS = 2_048
 """Tokens of queries that are encoded in one pass, where the encoder gains by it."""
 
+FULL_SHARE = 0.9
+"""Share of ``MAX_WAITING_TOKENS`` from which on the queue counts as full, until half is gone."""
+
 PATIENCE = 8
 """Passes of queries in a row, after which passages that wait get one."""
 
@@ -101,6 +104,7 @@ class Lanes:
         self._max_tokens = max_waiting_tokens
         self._lanes: dict[Lane, deque[Work]] = {"query": deque(), "passage": deque()}
         self._waiting: dict[Lane, int] = {"query": 0, "passage": 0}
+        self._full_since: float | None = None
         self._in_a_row = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -108,6 +112,12 @@ class Lanes:
     def waiting_tokens(self, lane: Lane) -> int:
         """Return how many tokens wait in a lane."""
         return self._waiting[lane]
+
+    @property
+    def full_seconds(self) -> float:
+        """For how long queries have been waiting in such numbers that more are refused."""
+        since = self._full_since
+        return 0.0 if since is None else time.perf_counter() - since
 
     def put(self, work: Work) -> None:
         """Add work to its lane.
@@ -176,5 +186,9 @@ class Lanes:
 
     def _count(self, lane: Lane, tokens: int) -> None:
         self._waiting[lane] += tokens
+        if self._full_since is None and self._waiting["query"] >= FULL_SHARE * self._max_tokens:
+            self._full_since = time.perf_counter()
+        elif self._waiting["query"] < self._max_tokens / 2:
+            self._full_since = None
         if self._observer is not None:
             self._observer.queued(lane, self._waiting[lane])

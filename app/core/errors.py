@@ -15,6 +15,7 @@ The tree::
     ├── PassageNotFoundError         no passage with that id
     ├── CountMismatchError           a filter selects another number of passages than expected
     ├── ReindexingError              passages cannot be embedded anew
+    ├── BackupError                  a backup cannot be written, or not be restored
     ├── EncoderMismatchError         collection and bundle belong to different encoders
     ├── BundleError                  a bundle directory cannot be used
     │   ├── UnsupportedSchemaError   written by another version of the format
@@ -189,6 +190,12 @@ class ReindexingError(IsoglotError):
     """Passages cannot be embedded anew, or the result may not be served."""
 
     code: ClassVar[str] = "reindexing_error"
+
+
+class BackupError(IsoglotError):
+    """A backup cannot be written, or not be restored: it is damaged, or does not fit."""
+
+    code: ClassVar[str] = "backup_error"
 
 
 class BundleError(IsoglotError):

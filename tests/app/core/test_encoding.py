@@ -6,6 +6,7 @@ import pytest
 
 from app.core import encoding
 from app.core.encoding import PASSAGES_A_PASS, EncoderThread
+from app.core.encoding_lanes import MAX_WAITING_TOKENS
 from app.core.errors import EncodingError, UnencodableTextError
 from tests.fakes import FAKE_DIM, FAKE_ENCODER_SPEC, FakeEncoder
 
@@ -242,4 +243,30 @@ async def test_a_text_that_needs_too_much_memory_fails_and_the_next_one_does_not
     with pytest.raises(EncodingError, match="too little memory to encode a text of 7 characters"):
         await thread.encode_passages(["endless", "short"])
     assert (await thread.encode_passages(["short"])).shape == (1, FAKE_DIM)
+    thread.close()
+
+
+async def test_a_full_queue_is_an_obstacle_once_it_lasts(monkeypatch):
+    monkeypatch.setattr(encoding, "FULL_SECONDS", 0.0)
+    has_begun, may_run = threading.Event(), threading.Event()
+
+    class Slow(FakeEncoder):
+        def encode_queries(self, texts):
+            has_begun.set()
+            may_run.wait(5)
+            return super().encode_queries(texts)
+
+    thread = EncoderThread(Slow())
+    first = asyncio.create_task(thread.encode_query("first"))
+    await asyncio.to_thread(has_begun.wait, 5)
+    assert thread.obstacle is None
+    texts = [
+        f"{n} " + "word " * 300 for n in range(MAX_WAITING_TOKENS // FAKE_ENCODER_SPEC.max_length)
+    ]
+    rest = [asyncio.create_task(thread.encode_query(text)) for text in texts]
+    await asyncio.sleep(0)
+    assert "More queries wait" in str(thread.obstacle)
+    may_run.set()
+    await asyncio.gather(first, *rest)
+    assert thread.obstacle is None
     thread.close()

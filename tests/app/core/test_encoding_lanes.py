@@ -130,3 +130,15 @@ def test_closing_cancels_what_waits_and_ends_the_waiting():
     lanes.close()
     assert work.done.cancelled()
     assert lanes.take() == []
+
+
+def test_a_queue_counts_as_full_until_half_of_it_is_gone():
+    lanes = filled(*(query(10) for _ in range(8)), max_waiting_tokens=100)
+    assert lanes.full_seconds == 0.0
+    lanes.put(query(10))
+    assert lanes.full_seconds > 0.0
+    for _ in range(4):
+        lanes.take()
+    assert (lanes.waiting_tokens("query"), lanes.full_seconds > 0.0) == (50, True)
+    lanes.take()
+    assert lanes.full_seconds == 0.0
