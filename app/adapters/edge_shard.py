@@ -29,9 +29,9 @@ from app.adapters.passage_payload import (
 from app.core.errors import StoreError
 from app.core.passages.fields import kind_of
 from app.core.types import (
-    ANY_PASSAGE,
     EmbeddedPassage,
     FieldKind,
+    Filter,
     NearestQuery,
     Passage,
     PassageFilter,
@@ -41,6 +41,9 @@ from app.core.types import (
 
 SEARCH_BEAM = 128
 """Candidates the approximate index keeps while it walks (``hnsw_ef``)."""
+
+KEPT_COUNTS = 256
+"""Filters whose passages per language are remembered until the next write."""
 
 OVERSAMPLING = 2.0
 """How many times more candidates are taken from int8 vectors than are rescored exactly."""
@@ -85,7 +88,7 @@ class PassageShard:
         self._shard = shard
         self._fields = fields
         # Counting takes the engine longer than searching does, and is asked for as often.
-        self._languages: dict[str, int] | None = None
+        self._languages: dict[Filter | None, dict[str, int]] = {}
         self._cache: PassageCache[qe.PointId] = PassageCache()
         self._create_indexes()
 
@@ -210,13 +213,15 @@ class PassageShard:
 
     def languages(self, where: PassageFilter) -> dict[str, int]:
         """Return the exact number of eligible passages per language, most frequent first."""
-        if where.condition is not None:
-            return self._count_languages(where)
-        if self._languages is None:
-            self._languages = self._count_languages(ANY_PASSAGE)
+        counts = self._languages.get(where.condition)
+        if counts is None:
+            counts = self._count_languages(PassageFilter(condition=where.condition))
+            if len(self._languages) >= KEPT_COUNTS:
+                del self._languages[next(iter(self._languages))]
+            self._languages[where.condition] = counts
         if where.languages is None:
-            return dict(self._languages)
-        return {code: n for code, n in self._languages.items() if code in where.languages}
+            return dict(counts)
+        return {code: n for code, n in counts.items() if code in where.languages}
 
     def facets(self, field: str, where: PassageFilter, limit: int) -> dict[str | int | bool, int]:
         """Return the exact number of eligible passages per value, most frequent first."""
@@ -254,7 +259,7 @@ class PassageShard:
             self._shard.update(qe.UpdateOperation.upsert_points(points))
 
     def _will_write(self, keys: Collection[qe.PointId]) -> None:
-        self._languages = None
+        self._languages.clear()
         self._cache.forget(keys)
 
     def _count_languages(self, where: PassageFilter) -> dict[str, int]:

@@ -111,6 +111,14 @@ class TestFiltering:
         await store.upsert(embed([changed]), durable=False)
         assert [passage.id for passage in await store.scan(limit=9, where=PRO)] == ["b"]
 
+    async def test_languages_under_a_condition_follow_every_write(self, store):
+        before = await store.languages(PRO)
+        assert await store.languages(PRO) == before == {"de": 1, "en": 1}
+        await store.upsert(embed([replace(CORPUS[0], metadata={"product": "free"})]), durable=False)
+        assert await store.languages(PRO) == {"de": 1}
+        await store.delete(["b"])
+        assert await store.languages(PRO) == {}
+
     async def test_document_and_span_come_back_as_they_were_given(self, store):
         assert await store.get(["d#2"]) == [CORPUS[4]]
 
