@@ -151,6 +151,7 @@ async function show() {
   byId("thresholds").replaceChildren(...promised.filter(([, t]) => t).map(([name, t]) => threshold(name, t)));
   const slices = Object.entries(evidence?.reliability ?? {});
   const drawing = ([name, bins]) => diagram(name, bins, evidence.before[name] ?? []);
+  byId("replaced").hidden = !Object.keys(evidence?.before ?? {}).length;
   byId("diagrams").replaceChildren(...slices.filter(([name]) => !name.includes("/")).map(drawing));
   const languages = slices.filter(([name]) => name.includes("/")).map(drawing);
   const grid = element("div", "diagrams", ...languages);
