@@ -105,6 +105,7 @@ class Runtime:
         embeddings: Embeds texts.
         rerank: Ranks documents that are not stored.
         place: Where the collection is; ``None`` for tenants, who cannot move it.
+        shadow: Judges beside the bundle's calibrator, and is only recorded.
     """
 
     settings: Settings
@@ -116,6 +117,7 @@ class Runtime:
     embeddings: EmbeddingService
     rerank: RerankService
     place: Collection | None = None
+    shadow: Calibrator | None = None
     _of_tenants: dict[str, Runtime] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -142,7 +144,8 @@ class Runtime:
         found = self._of_tenants.get(tenant)
         if found is None:
             store = TenantStore(self.store, tenant)
-            found = _runtime(self.settings, self.bundle, self.tools.for_tenant(tenant), store)
+            tools = self.tools.for_tenant(tenant)
+            found = _runtime(self.settings, self.bundle, tools, store, shadow=self.shadow)
             self._of_tenants[tenant] = found
         return found
 
@@ -158,6 +161,7 @@ class Runtime:
             bundle=replace(self.bundle, calibrator=active),
             search=self.search.with_calibrators(active, shadow),
             rerank=self.rerank.with_calibrator(active),
+            shadow=shadow,
             _of_tenants={
                 tenant: runtime.with_calibrators(active, shadow)
                 for tenant, runtime in self._of_tenants.items()
@@ -279,6 +283,22 @@ async def open_reindexing(
         await copier.copy()
         await copier.switch(lambda: shelf.serve(Served(name, str(bundle.directory.resolve()))))
         return copier.progress
+
+
+async def served_bundle(settings: Settings) -> Bundle:
+    """Return the bundle that a service with these settings starts with.
+
+    Raises:
+        BundleError: It cannot be used.
+        StoreError: Where the collections are cannot be read.
+    """
+    bundle = await asyncio.to_thread(load_bundle, settings.bundle)
+    shelf = await asyncio.to_thread(open_shelf, settings)
+    try:
+        served = await shelf.served()
+        return bundle if served is None else await _bundle_of(served, shelf, bundle)
+    finally:
+        await shelf.close()
 
 
 async def _bundle_of(served: Served, shelf: Shelf, bundle: Bundle) -> Bundle:
@@ -428,7 +448,14 @@ async def _feedback(settings: Settings, *, wanted: bool) -> AsyncIterator[Feedba
         await log.close()
 
 
-def _runtime(settings: Settings, bundle: Bundle, tools: Tools, store: PassageStore) -> Runtime:
+def _runtime(
+    settings: Settings,
+    bundle: Bundle,
+    tools: Tools,
+    store: PassageStore,
+    *,
+    shadow: Calibrator | None = None,
+) -> Runtime:
     encoder, tokens, languages = tools.encoder, tools.tokens, tools.languages
     calibrator = bundle.calibrator
     return Runtime(
@@ -437,7 +464,11 @@ def _runtime(settings: Settings, bundle: Bundle, tools: Tools, store: PassageSto
         tools=tools,
         store=store,
         search=SearchService(
-            encoder=encoder, store=store, calibrator=calibrator, languages=languages
+            encoder=encoder,
+            store=store,
+            calibrator=calibrator,
+            languages=languages,
+            shadow=shadow,
         ),
         ingest=IngestService(
             encoder=encoder, store=store, languages=languages, splitter=tools.splitter
@@ -446,6 +477,7 @@ def _runtime(settings: Settings, bundle: Bundle, tools: Tools, store: PassageSto
         rerank=RerankService(
             encoder=encoder, tokens=tokens, calibrator=calibrator, languages=languages
         ),
+        shadow=shadow,
     )
 
 

@@ -3,12 +3,15 @@
 A generation is a ``Runtime``: bundle, encoder, calibrator and collection that belong together. A
 request takes one and keeps it to its end, so no answer mixes two. The one before is closed once
 the last request that took it is done.
+
+What judges is decided here alone, for every bundle that comes and whenever a choice is made: the
+calibrator that was chosen for the bundle, or else its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +21,7 @@ import structlog
 from app.api.readiness import Readiness
 from app.bootstrap import Collection, Runtime, observed, open_replacement, spec_of
 from app.core.bundle import Bundle, load_bundle
-from app.core.calibration.calibrator import Calibrator
+from app.core.calibration.choice import Chosen
 from app.core.errors import EncoderMismatchError, IsoglotError, ReindexingError
 from app.core.reindexing.copying import Reindexer
 from app.core.reindexing.journal import JournaledStore
@@ -35,19 +38,30 @@ class Generations:
     Args:
         runtime: The first one; whoever opened it closes it.
         readiness: Where requests take their services from.
-        metrics: What is told which bundle is served.
+        metrics: What is told which bundle is served, and which calibrators.
+        choose: Returns what is to judge with a bundle.
     """
 
-    def __init__(self, runtime: Runtime, readiness: Readiness, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        readiness: Readiness,
+        metrics: Metrics,
+        choose: Callable[[Bundle], Chosen],
+    ) -> None:
         self._runtime = runtime
+        self._judging = runtime
         self._readiness = readiness
         self._metrics = metrics
+        self._choose = choose
+        self._active: str | None = None
+        self._previous: str | None = None
         self._changing = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
         self._draining: list[asyncio.Event] = []
         self._job: asyncio.Task[None] | None = None
         self._reindexing: Reindexing | None = None
-        readiness.succeed(runtime)
+        self._judge(runtime)
 
     @property
     def reindexing(self) -> Reindexing | None:
@@ -59,21 +73,17 @@ class Generations:
         """The generation that answers, with the calibrator of its own bundle."""
         return self._runtime
 
-    def serve_calibrators(
-        self, active: Calibrator | None, *, shadow: Calibrator | None, previous: str | None
-    ) -> None:
-        """Let other calibrators judge from the next request on, until another bundle comes.
+    def choose_anew(self) -> None:
+        """Let what is chosen by now judge from the next request on.
 
-        Args:
-            active: What states probabilities.
-            shadow: What is recorded beside it.
-            previous: Id of the calibrator that was active before.
+        What cannot be served is logged, and leaves what judged before.
         """
-        judging = self._runtime.with_calibrators(active, shadow)
+        chosen = self._chosen()
+        if chosen is None:
+            return
         # Encoder and store are shared: they are closed only once these requests are done, too.
         self._draining = [event for event in self._draining if not event.is_set()]
-        self._draining.append(self._readiness.succeed(judging))
-        self._metrics.serves(self._runtime.bundle, active=active, shadow=shadow, previous=previous)
+        self._draining.append(self._judge(self._judging, chosen))
 
     async def load(self, directory: Path) -> Bundle:
         """Serve another bundle with the same encoder: another calibrator, for example.
@@ -186,13 +196,45 @@ class Generations:
 
     def _take_over(self, after: Runtime) -> None:
         before, self._runtime = self._runtime, after
-        drained = [*self._draining, self._readiness.succeed(after)]
+        drained = [*self._draining, self._judge(after)]
         self._draining = []
-        self._metrics.serves(after.bundle, active=after.bundle.calibrator)
         _log.info("bundle_taken_over", bundle=after.bundle.manifest.short_id)
         task = asyncio.create_task(self._retire(before, drained))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+
+    def _chosen(self) -> Chosen | None:
+        """Return what is to judge with the served bundle; ``None`` where that cannot be used."""
+        try:
+            chosen = self._choose(self._runtime.bundle)
+        except IsoglotError as error:
+            _log.error("calibrator_not_usable", reason=str(error))
+            return None
+        if chosen.is_void:
+            _log.warning("choice_of_another_bundle", served="the bundle's own calibrator")
+        return chosen
+
+    def _judge(self, runtime: Runtime, chosen: Chosen | None = None) -> asyncio.Event:
+        """Answer from the next request on, with what is chosen, or else with the bundle's own.
+
+        Returns:
+            Set once no request is answered with what judged before any more.
+        """
+        chosen = chosen or self._chosen() or Chosen(runtime.bundle.calibrator)
+        self._judging = runtime.with_calibrators(chosen.active, chosen.shadow)
+        drained = self._readiness.succeed(self._judging)
+        active = None if chosen.active is None else chosen.active.id
+        if active != self._active:
+            self._active, self._previous = active, self._active
+        self._metrics.serves(
+            self._runtime.bundle,
+            active=chosen.active,
+            shadow=chosen.shadow,
+            previous=self._previous or chosen.previous,
+        )
+        shadow = None if chosen.shadow is None else chosen.shadow.id
+        _log.info("calibrators_served", active=active, shadow=shadow)
+        return drained
 
     async def _retire(self, runtime: Runtime, drained: Sequence[asyncio.Event]) -> None:
         try:

@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
+from app.adapters.calibrator_shelf import CalibratorShelf
 from app.adapters.key_file import KeyFile
 from app.api.administration_routes import router as administration
 from app.api.calibration_routes import router as calibration
@@ -149,10 +150,10 @@ async def _hold(
     opening: AbstractAsyncContextManager[Runtime], state: ApiState, stopping: asyncio.Event
 ) -> None:
     async with opening as runtime:
-        generations = Generations(runtime, state.readiness, state.metrics)
+        shelf = CalibratorShelf.of(runtime.settings.data_dir, runtime.settings.collection)
+        follower = CalibratorFollower(shelf)
+        generations = Generations(runtime, state.readiness, state.metrics, shelf.chosen)
         state.administration = generations
-        state.metrics.serves(runtime.bundle, active=runtime.bundle.calibrator)
-        follower = CalibratorFollower(generations)
         if runtime.bundle.directory.resolve() != runtime.settings.bundle.resolve():
             # The passages were embedded anew since the settings were written.
             _log.warning("another_bundle_than_set", served=str(runtime.bundle.directory))
@@ -165,7 +166,7 @@ async def _hold(
             query_ms=round(facts.query_seconds * 1e3, 3),
             encodes_on_loop=facts.direct,
         )
-        await follower.follow(stopping)
+        await follower.follow(generations, stopping)
         state.readiness.stop()
         await generations.close()
 

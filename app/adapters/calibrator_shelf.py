@@ -15,15 +15,15 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
 from app.core.bundle import Bundle
 from app.core.calibration.calibrator import Calibrator
+from app.core.calibration.choice import Choice, Chosen
 from app.core.calibration.document import CalibratorDocument, parse_calibrator, read_calibrator
 from app.core.errors import CalibrationError, CalibratorMismatchError, CalibratorShelfError
 
@@ -35,44 +35,6 @@ _ID = re.compile(r"[0-9a-f]{12}")
 
 Action = Literal["add", "promote", "rollback", "shadow"]
 Signature = tuple[int, int, int]
-
-
-class Choice(BaseModel):
-    """What is to be served.
-
-    Attributes:
-        version: Of this form.
-        bundle_calibrator: Id of the bundle's own calibrator when the choice was made: with another
-            bundle it does not hold.
-        active: Id of what states probabilities; ``None`` for the bundle's own.
-        shadow: Id of what is recorded beside it; ``None`` for nothing.
-        history: What was active before, latest last.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    version: Literal[1] = 1
-    bundle_calibrator: str | None = None
-    active: str | None = None
-    shadow: str | None = None
-    history: tuple[str | None, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """What a choice comes to with a bundle.
-
-    Attributes:
-        active: States probabilities.
-        shadow: Only recorded.
-        previous: Id of what was active before.
-        is_void: Whether the choice was made for another bundle, so that it was left aside.
-    """
-
-    active: Calibrator | None
-    shadow: Calibrator | None = None
-    previous: str | None = None
-    is_void: bool = False
 
 
 class CalibratorShelf:
@@ -152,11 +114,10 @@ class CalibratorShelf:
             return Chosen(own)
         if choice.bundle_calibrator != _id(own):
             return Chosen(own, is_void=True)
-        previous = choice.history[-1] if choice.history else _id(own)
         return Chosen(
             active=own if choice.active is None else self._for(bundle, choice.active),
             shadow=None if choice.shadow is None else self._for(bundle, choice.shadow),
-            previous=_id(own) if previous is None else previous,
+            previous=_id(own) if choice.replaced is None else choice.replaced,
         )
 
     def add(self, text: str, *, reason: str = "") -> CalibratorDocument:
@@ -181,65 +142,55 @@ class CalibratorShelf:
     def promote(self, calibrator: str, bundle: Bundle, *, reason: str = "") -> Choice:
         """Have a calibrator state probabilities; it is no shadow any more.
 
+        Args:
+            calibrator: Id of one that lies here, or of the bundle's own.
+            bundle: The one that is served.
+            reason: Why, for the audit trail.
+
         Raises:
             CalibratorShelfError: There is none with that id, or it is active already.
             CalibratorMismatchError: It was fitted for another encoder.
         """
         self._for(bundle, calibrator)
-
-        def promoted(choice: Choice) -> Choice:
-            if choice.active == calibrator:
-                raise CalibratorShelfError(f"The calibrator {calibrator} is active already.")
-            return choice.model_copy(
-                update={
-                    "active": calibrator,
-                    "shadow": None if choice.shadow == calibrator else choice.shadow,
-                    "history": (*choice.history, choice.active),
-                }
-            )
-
-        return self._choose("promote", calibrator, bundle, promoted, reason)
+        return self._choose("promote", calibrator, bundle, lambda c: c.promoted(calibrator), reason)
 
     def rollback(self, bundle: Bundle, *, reason: str = "") -> Choice:
-        """Have the calibrator state probabilities that did before the active one.
+        """Undo the last promotion.
 
         Raises:
-            CalibratorShelfError: There was none before.
+            CalibratorShelfError: There is none to undo.
         """
-
-        def rolled_back(choice: Choice) -> Choice:
-            if not choice.history:
-                raise CalibratorShelfError("Nothing was promoted, so there is nothing to undo.")
-            before = choice.history[-1]
-            return choice.model_copy(update={"active": before, "history": choice.history[:-1]})
-
-        return self._choose("rollback", None, bundle, rolled_back, reason)
+        return self._choose("rollback", None, bundle, Choice.rolled_back, reason)
 
     def shadow(self, calibrator: str | None, bundle: Bundle, *, reason: str = "") -> Choice:
         """Have a calibrator recorded beside the active one; ``None`` ends that.
 
         Raises:
-            CalibratorShelfError: There is none with that id.
+            CalibratorShelfError: There is none with that id, or it is the active one.
             CalibratorMismatchError: It was fitted for another encoder.
         """
         if calibrator is not None:
             self._for(bundle, calibrator)
-        return self._choose(
-            "shadow",
-            calibrator,
-            bundle,
-            lambda choice: choice.model_copy(update={"shadow": calibrator}),
-            reason,
-        )
+        return self._choose("shadow", calibrator, bundle, lambda c: c.shadowed(calibrator), reason)
 
     def audit(self) -> list[Mapping[str, JsonValue]]:
-        """Return what was done, oldest first."""
+        """Return what was done, oldest first.
+
+        Raises:
+            CalibratorShelfError: It cannot be read.
+        """
         path = self.directory / AUDIT_FILE
-        if not path.exists():
+        try:
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except FileNotFoundError:
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise CalibratorShelfError(f"{path} cannot be read: {error}.") from error
 
     def _for(self, bundle: Bundle, calibrator: str) -> Calibrator:
+        own = bundle.calibrator
+        if own is not None and own.id == calibrator:
+            return own
         document = self.document(calibrator)
         encoder = bundle.spec.fingerprint()
         if document.encoder.fingerprint != encoder:
@@ -323,3 +274,8 @@ def _write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -170,13 +170,32 @@ def shadow(
         complain(f"Shadow: {calibrator or 'none'}.")
 
 
+@calibrator_commands.command()
+def history(*, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Show who did what with the calibrators, when and why; oldest first."""
+    with friendly_errors():
+        from app.adapters.calibrator_shelf import CalibratorShelf
+        from app.cli import console
+        from app.cli.calibrator_tables import list_steps
+
+        settings = settings_from(data_dir=data_dir)
+        steps = CalibratorShelf.of(settings.data_dir, settings.collection).audit()
+        if as_json:
+            console.results().out(json.dumps(steps, indent=2, ensure_ascii=False))
+        else:
+            list_steps(console.results(), steps)
+
+
 def _open(bundle: Path | None, data_dir: Path | None) -> tuple[Settings, Bundle, CalibratorShelf]:
+    """Return the shelf, and the bundle that is served: after a reindexing not that of settings."""
     from app.adapters.calibrator_shelf import CalibratorShelf
+    from app.bootstrap import served_bundle
     from app.core.bundle import load_bundle
 
     settings = settings_from(bundle=bundle, data_dir=data_dir)
     shelf = CalibratorShelf.of(settings.data_dir, settings.collection)
-    return settings, load_bundle(settings.bundle), shelf
+    served = asyncio.run(served_bundle(settings)) if bundle is None else load_bundle(bundle)
+    return settings, served, shelf
 
 
 async def _all(settings: Settings) -> list[Entry]:

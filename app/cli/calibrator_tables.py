@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from app.adapters.calibrator_shelf import Chosen
 from app.core.bundle import Bundle
+from app.core.calibration.choice import Chosen
 from app.core.calibration.document import CalibratorDocument
 from app.core.feedback.refit import Interval, Proposal
 
@@ -67,6 +67,22 @@ def list_calibrators(
             "feedback" if known else "file",
             str(document.fit.hits),
             _moved(feedback) if known else "",
+        )
+    console.print(table)
+
+
+def list_steps(console: Console, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Print the audit trail."""
+    table = _table("time", "user", "action", "calibrator", "active afterwards", "reason")
+    for step in steps:
+        is_change = step["action"] != "add"
+        table.add_row(
+            step["time"],
+            step["user"],
+            step["action"],
+            step["calibrator"] or "",
+            (step["active"] or "the bundle's own") if is_change else "",
+            step["reason"],
         )
     console.print(table)
 

@@ -42,6 +42,7 @@ class Metrics:
         self.store = StoreMetrics(instruments)
         self._model = ModelMetrics(instruments)
         self._ready = instruments.gauge(catalogue.READY)
+        self._loaded: tuple[str, float] = ("", 0.0)
 
     def serves(
         self,
@@ -60,6 +61,8 @@ class Metrics:
             previous: Id of the calibrator that was active before: feedback on its answers still
                 comes. A shadow takes its place.
         """
+        if bundle.manifest.id != self._loaded[0]:
+            self._loaded = (bundle.manifest.id, time.time())
         encoder = bundle.spec.fingerprint()
         languages = language_labels(bundle.spec.languages)
         in_use = [c.id for c in (active, shadow) if c is not None]
@@ -72,7 +75,7 @@ class Metrics:
         self._model.states(
             bundle=bundle.manifest.short_id,
             encoder=encoder,
-            loaded=time.time(),
+            loaded=self._loaded[1],
             calibrators=_facts(bundle, active, shadow),
             reference=bundle.reference,
         )

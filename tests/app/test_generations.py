@@ -11,9 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.calibrator_shelf import CalibratorShelf
+from app.bootstrap import served_bundle
 from app.core.bundle import load_bundle
-from app.core.calibration.document import dump_calibrator
 from app.main import create_app
 from app.settings import Settings
 from tests.app.api.conftest import serving, until_started
@@ -151,6 +150,8 @@ async def test_after_a_restart_the_bundle_of_the_last_switch_answers(settings, o
     async with service(settings) as client:
         assert (await client.post("/v1/passages", json=PASSAGES)).status_code == 200
         assert (await reindexed(client, new))["state"] == "done"
+        # What commands take while it runs.
+        assert (await served_bundle(settings)).manifest.short_id == model_of(new)[0]
     async with service(settings) as client:  # The settings still name the bundle from before.
         assert model_in(await search(client)) == model_of(new)
         assert (await reindexed(client, old))["state"] == "done"
@@ -216,26 +217,3 @@ async def test_a_reindexing_that_fails_says_why_and_changes_nothing(client, old,
     assert model_in(await search(client)) == model_of(old)
     monkeypatch.undo()
     assert (await reindexed(client, new))["state"] == "done"
-
-
-async def test_a_promoted_calibrator_lasts_until_a_bundle_with_another_one_is_loaded(
-    client, settings, old, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("app.following.LOOK_SECONDS", 0.01)
-    shelf = CalibratorShelf.of(settings.data_dir, settings.collection)
-    text = dump_calibrator(calibrator_content(tiny_spec(), metrics={"promoted": 1}))
-    promoted = shelf.add(text).id
-    content = calibrator_content(tiny_spec(), metrics={"newer": 1})
-    newer = write_tiny_bundle(tmp_path / "newer", calibrator=content, name="newer")
-
-    async def until(calibrator: str | None) -> None:
-        async with asyncio.timeout(10):
-            while (await search(client))["model"]["calibrator"] != calibrator:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-
-    shelf.promote(promoted, load_bundle(old))
-    await until(promoted)
-    assert (await post(client, "/v1/bundle:load", newer)).status_code == 200
-    await until(model_of(newer)[2])
-    assert (await post(client, "/v1/bundle:load", old)).status_code == 200
-    await until(promoted)

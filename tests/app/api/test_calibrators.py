@@ -10,7 +10,6 @@ import pytest
 from app.adapters.calibrator_shelf import CalibratorShelf
 from app.core.bundle import load_bundle
 from app.core.calibration.document import dump_calibrator
-from app.following import CalibratorFollower
 from tests.app.api.answers import hits_of
 from tests.app.api.conftest import PASSAGES, serving, until_started
 from tests.app.telemetry.samples import Samples
@@ -140,20 +139,29 @@ async def test_a_shadow_is_counted_and_never_shown(running, shelf, bold, bundle_
     assert found.total("isoglot_calibrator_info", **shadow) == 1
 
 
-async def test_a_tenant_gets_the_promoted_calibrator_too(
+async def test_a_tenant_gets_what_is_chosen_and_keeps_its_memory(
     make_app, tmp_path, shelf, bold, bundle_dir
 ):
-    shelf.promote(bold, load_bundle(bundle_dir))
+    bundle, own = load_bundle(bundle_dir), own_of(bundle_dir)
+    shelf.shadow(bold, bundle)
     app = make_app(data_dir=tmp_path)
     async with serving(app):
         await until_started(app)
-        with app.state.api.readiness.lease() as runtime:
-            pass
-        acme = runtime.for_tenant("acme")
-        assert acme.bundle.calibrator.id == bold
-        again = runtime.with_calibrators(None, None).for_tenant("acme")
-        assert again.bundle.calibrator is None
-        assert again.search.memory is acme.search.memory
+        seen = []
+        changes = (
+            lambda: None,
+            lambda: shelf.promote(bold, bundle),
+            lambda: shelf.rollback(bundle),
+        )
+        for change in changes:
+            change()
+            app.state.api.administration.choose_anew()
+            with app.state.api.readiness.lease() as runtime:
+                seen.append(runtime.for_tenant("acme"))
+
+    assert [t.bundle.calibrator.id for t in seen] == [own, bold, own]
+    assert [t.shadow and t.shadow.id for t in seen] == [bold, None, None]
+    assert len({id(t.search.memory) for t in seen}) == 1
 
 
 async def test_a_choice_that_cannot_be_served_leaves_the_former(
@@ -162,9 +170,8 @@ async def test_a_choice_that_cannot_be_served_leaves_the_former(
     app = make_app(data_dir=tmp_path)
     async with serving(app) as client:
         await until_started(app)
-        follower = CalibratorFollower(app.state.api.administration)
         shelf.promote(bold, load_bundle(bundle_dir))
         (shelf.directory / f"{bold}.json").write_text("{}")
-        follower.look()
+        app.state.api.administration.choose_anew()
         own = own_of(bundle_dir)
         assert (await search(client))["model"]["calibrator"] == own

@@ -77,7 +77,10 @@ def test_a_calibrator_is_proposed_shadowed_promoted_and_taken_back(run, tmp_path
     assert again.exit_code == Exit.REJECTED
     assert "It takes 100" in again.stdout
 
-    assert run("calibrator", "rollback").exit_code == Exit.OK
+    assert run("calibrator", "rollback", "--reason", "complaints").exit_code == Exit.OK
+    steps = json.loads(run("calibrator", "history", "--json").stdout)
+    assert [s["action"] for s in steps] == ["add", "shadow", "promote", "shadow", "rollback"]
+    assert "complaints" in run("calibrator", "history").stdout
     assert json.loads(run("calibrator", "list", "--json").stdout)["active"] == own
 
 
