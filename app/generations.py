@@ -68,11 +68,6 @@ class Generations:
         """The last reindexing that was begun here; ``None`` where none was."""
         return self._reindexing
 
-    @property
-    def runtime(self) -> Runtime:
-        """The generation that answers, with the calibrator of its own bundle."""
-        return self._runtime
-
     def choose_anew(self) -> None:
         """Let what is chosen by now judge from the next request on.
 

@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from app.adapters.disk_room import tree_bytes
 from app.settings import load_settings
 from benchmarks import corpus
 from benchmarks.load import closed_loop, post, spread
 from benchmarks.search import Bare, stages
-from benchmarks.service import index, memory_mib, serving, write_json
+from benchmarks.service import index, memory_mib, serving, work_directory, write_json
 
 _QUERIES = 2000
 _RECALL_QUERIES = 200
@@ -54,12 +55,6 @@ def recall(data: Path, bundle: Path, queries: Sequence[str]) -> float:
     return round(sum(found) / len(found), 4)
 
 
-def size_mib(directory: Path) -> float:
-    """Return what a directory takes on the disk."""
-    blocks = sum(path.stat().st_blocks for path in directory.rglob("*") if path.is_file())
-    return round(blocks * 512 / 2**20, 1)
-
-
 def measure(work: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Measure all sizes."""
     bundle = load_settings().bundle
@@ -69,7 +64,7 @@ def measure(work: Path, given: argparse.Namespace) -> dict[str, Any]:
         data = work / f"{bundle.name}-{size}"
         index(data, size)
         facts[size] = {"recall_at_10": recall(data, bundle, queries[:_RECALL_QUERIES])}
-        facts[size]["disk_mib"] = size_mib(data / "passages")
+        facts[size]["disk_mib"] = round(tree_bytes(data / "passages") / 2**20, 1)
     p50: dict[int, list[float]] = {size: [] for size in given.sizes}
     engine: dict[int, list[float]] = {size: [] for size in given.sizes}
     with ExitStack() as stack:
@@ -109,9 +104,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="keep collections here, for the next run")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        work = given.work or Path(scratch)
-        work.mkdir(parents=True, exist_ok=True)
+    with work_directory(given.work) as work:
         write_json(given.out, measure(work, given))
 
 

@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import os
 import subprocess
-import tempfile
 import venv
 from collections import defaultdict
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ from typing import Any
 
 from benchmarks import corpus
 from benchmarks.load import closed_loop, post, ratio, spread
-from benchmarks.service import free_port, index, process, serving, write_json
+from benchmarks.service import free_port, index, process, serving, work_directory, write_json
 
 PACKAGES = ["sentence-transformers", "faiss-cpu", "fastapi", "uvicorn", "uvloop", "httptools"]
 CONNECTIONS = (1, 8, 32)
@@ -100,9 +99,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="keep collections here, for the next run")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        work = given.work or Path(scratch)
-        work.mkdir(parents=True, exist_ok=True)
+    with work_directory(given.work) as work:
         write_json(given.out, measure(work, given))
 
 

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import json
 import shutil
-import tempfile
 import time
 import urllib.request
 from collections import defaultdict
@@ -29,7 +28,7 @@ from app.core.bundle import load_bundle
 from app.settings import load_settings
 from benchmarks import corpus
 from benchmarks.load import closed_loop, post, ratio, spread
-from benchmarks.service import index, memory_mib, serving, write_json
+from benchmarks.service import index, memory_mib, serving, work_directory, write_json
 
 CONNECTIONS = (1, 8, 32)
 _BARE_QUERIES = 200
@@ -157,9 +156,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="keep collections here, for the next run")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        work = given.work or Path(scratch)
-        work.mkdir(parents=True, exist_ok=True)
+    with work_directory(given.work) as work:
         write_json(given.out, measure(work, given))
 
 

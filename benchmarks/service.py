@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -122,6 +123,15 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+@contextmanager
+def work_directory(given: Path | None) -> Iterator[Path]:
+    """Yield a directory for collections: one that is kept for the next run, or one for this."""
+    with tempfile.TemporaryDirectory() as scratch:
+        work = given or Path(scratch)
+        work.mkdir(parents=True, exist_ok=True)
+        yield work
 
 
 def memory_mib(pid: int) -> dict[str, float]:

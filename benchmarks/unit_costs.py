@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from app.adapters.disk_room import tree_bytes
 from app.adapters.language_identifier import FastTextIdentifier
 from app.bootstrap import open_runtime
 from app.cli.demo_data import demo_directory, load_corpus
@@ -37,11 +38,6 @@ def measured(name: str, count: int, work: Callable[[], T]) -> T:
     seconds = time.process_time() - began
     print(f"{name}: {seconds / count * 1e6:.0f} us, {count / seconds:.0f} a second and core")
     return result
-
-
-def size_of(directory: Path) -> int:
-    """Bytes that a directory takes on the disk."""
-    return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
 
 
 def main() -> None:
@@ -81,7 +77,7 @@ async def _index_and_search(scratch: Path, entries: Sequence[Entry], texts: Sequ
             await runtime.search.search(SearchRequest(query.text))
         searching = time.process_time() - began
         print(f"search of {count} passages, exact: {searching / len(queries) * 1e3:.1f} ms")
-    print(f"{size_of(settings.collection_dir) / count:.0f} bytes on disk a passage")
+    print(f"{tree_bytes(settings.collection_dir) / count:.0f} bytes on disk a passage")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Literal
 
 from pydantic import JsonValue, ValidationError
 
+from app.adapters.whole_files import write_whole
 from app.core.bundle import Bundle
 from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.choice import Choice, Chosen
@@ -135,7 +136,7 @@ class CalibratorShelf:
         with self._changing():
             path = self.directory / f"{document.id}.json"
             if not path.exists():
-                _write(path, text)
+                write_whole(path, text)
                 self._note("add", calibrator=document.id, reason=reason)
         return document
 
@@ -223,7 +224,7 @@ class CalibratorShelf:
                 bundle=bundle.manifest.short_id,
                 reason=reason,
             )
-            _write(self.directory / CHOICE_FILE, after.model_dump_json(indent=1) + "\n")
+            write_whole(self.directory / CHOICE_FILE, after.model_dump_json(indent=1) + "\n")
         return after
 
     def _note(self, action: Action, **facts: str | None) -> None:
@@ -265,17 +266,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # no name for this number, as in containers
         return str(os.getuid())
-
-
-def _write(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

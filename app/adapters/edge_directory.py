@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Self
 
+from app.adapters.whole_files import sync, write_whole
 from app.core.errors import EncoderMismatchError, StoreError, StoreLockedError
 from app.core.passages.fields import check_fields
 from app.core.types import CollectionSpec, FieldKind, IndexedWith
@@ -207,12 +208,8 @@ def replace_text(path: Path, text: str) -> None:
     Raises:
         StoreError: It cannot be written; what was there stays.
     """
-    draft = path.with_suffix(".tmp")
     with file_errors(f"write {path}"):
-        draft.write_text(text, encoding="utf-8")
-        _sync(draft)
-        draft.replace(path)
-        _sync(path.parent)
+        write_whole(path, text)
 
 
 def sync_tree(root: Path) -> None:
@@ -224,7 +221,7 @@ def sync_tree(root: Path) -> None:
     with file_errors(f"write {root} to disk"):
         for directory, _, files in os.walk(root):
             for path in [*(Path(directory, name) for name in files), Path(directory)]:
-                _sync(path)
+                sync(path)
 
 
 def _lock(root: Path) -> IO[str]:
@@ -317,11 +314,3 @@ def _write(root: Path, record: CollectionRecord) -> None:
 
 def _shards(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if SHARD_NAME.fullmatch(path.name))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

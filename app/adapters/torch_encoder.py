@@ -9,7 +9,6 @@ its tensor cores whole tiles. Imported only where it is used: the service needs 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -46,7 +45,8 @@ class TorchEncoder(TokenEncoder):
         on_gpu = self._device.type == "cuda" and torch.cuda.is_bf16_supported()
         self._model = _load(directory, torch.bfloat16 if on_gpu else torch.float32)
         self._model.to(self._device).eval()
-        self._padding = _padding_of(self._model)
+        config: object = getattr(self._model, "config", None)
+        self._padding: int = getattr(config, "pad_token_id", None) or 0
 
     @property
     def engine(self) -> str:
@@ -121,10 +121,3 @@ def _check_modules(directory: Path) -> None:
             f"The encoder in {directory} is made of {', '.join(modules)}; torch serves "
             f"{', '.join(_MODULES)} only. Set ISOGLOT_ENCODER_ENGINE=auto."
         )
-
-
-def _padding_of(model: Module) -> int:
-    config = getattr(model, "config", None)
-    known = config.to_dict() if config is not None else {}
-    padding = known.get("pad_token_id") if isinstance(known, Mapping) else None
-    return padding if isinstance(padding, int) else 0

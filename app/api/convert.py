@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from app.api import schemas
 from app.api.readiness import Services
+from app.core.calibration.calibrator import Calibrator
 from app.core.errors import InvalidPassageError
 from app.core.passages.entries import Document, Entry
 from app.core.types import UNDETERMINED, Passage, Split
 
 
-def model(services: Services) -> schemas.ModelOut:
-    """Return what answers."""
+def model(services: Services, calibrator: Calibrator | None) -> schemas.ModelOut:
+    """Return what answers.
+
+    Args:
+        services: What runs.
+        calibrator: What stated the probabilities.
+    """
     bundle = services.bundle
     return schemas.ModelOut(
         bundle=bundle.manifest.short_id,
         encoder=bundle.spec.fingerprint(),
-        calibrator=bundle.calibrator.id if bundle.calibrator else None,
+        calibrator=None if calibrator is None else calibrator.id,
         collection=services.collection,
     )
 

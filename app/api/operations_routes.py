@@ -126,7 +126,7 @@ async def ready(state: StateDep) -> ReadyOut:
         health = await services.store.health()
         return ReadyOut(
             status="ready",
-            model=model(services),
+            model=model(services, services.bundle.calibrator),
             engine=health.engine,
             passages=health.passages,
             indexed_passages=health.indexed_passages,

@@ -8,7 +8,6 @@ from app.api import answer_schemas as answers
 from app.api.convert import model
 from app.api.feedback_convert import token_of
 from app.api.readiness import Services
-from app.api.schemas import ModelOut
 from app.api.search_schemas import LanguageOptions, SearchBody
 from app.core.calibration.explanation import HeadExplanation
 from app.core.calibration.parts import Threshold
@@ -85,16 +84,11 @@ def to_response(
         ),
         query_language=_query_language(result.query_language),
         diagnostics=_diagnostics(result, body.diagnostics, services),
-        model=answered_by(result, services),
+        # A page by cursor comes from the calibrator of its first page.
+        model=model(services, result.calibrator),
         warnings=[answers.WarningOut(code=w.code, detail=w.detail) for w in result.warnings],
         took_ms=round(took_ms, 3),
     )
-
-
-def answered_by(result: SearchResult, services: Services) -> ModelOut:
-    """Return what answered: a page by cursor comes from the calibrator of its first page."""
-    judged_by = None if result.calibrator is None else result.calibrator.id
-    return model(services).model_copy(update={"calibrator": judged_by})
 
 
 def _tags(tags: Sequence[str] | None, pointer: str) -> frozenset[str] | None:

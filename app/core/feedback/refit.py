@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from app.core.calibration.assess import losses
 from app.core.calibration.calibrator import sigmoid
 from app.core.calibration.document import CalibratorDocument
 from app.core.calibration.fit import LinearLogit, Penalty, fit_logistic
@@ -198,7 +199,7 @@ def _fitted(proposal: Proposal, data: _Data, seed: int) -> Proposal:
         out = fold == number
         unseen[out] = data.restated(data.fit(~out, seed)[0])[out]
     resamples = _Resamples(data.query, seed)
-    before, after = _losses(data.stated, data.y), _losses(unseen, data.y)
+    before, after = losses(data.stated, data.y), losses(unseen, data.y)
     gain = resamples.ratio(before - after, np.ones(len(data.y)))
     groups = {"all": np.ones(len(data.y), np.bool_), "same": data.same, "cross": ~data.same}
     return replace(
@@ -243,11 +244,6 @@ class _Resamples:
         found = drawn[0][drawn[1] > 0] / drawn[1][drawn[1] > 0]
         low, high = np.quantile(found, (0.025, 0.975)).tolist()
         return Interval(float(sums[0].sum() / sums[1].sum()), low, high)
-
-
-def _losses(probability: FloatArray, y: FloatArray) -> FloatArray:
-    result: FloatArray = -np.log(np.where(y > 0, probability, 1.0 - probability))
-    return result
 
 
 def _too_few(proposal: Proposal) -> str | None:
