@@ -1,6 +1,6 @@
 """Settings of the service: environment variables that begin with ``ISOGLOT_``.
 
-This module only reads and checks them; ``app/bootstrap.py`` turns them into adapters.
+This module only reads and checks them; ``app/bootstrap`` turns them into adapters.
 """
 
 from __future__ import annotations

@@ -120,7 +120,8 @@ async def ready(state: StateDep) -> ReadyOut:
     So it is while the service starts, without its store, while the encoder hangs, and where more
     has been waiting for it for some seconds than it can answer.
     """
-    if (obstacle := state.readiness.obstacle()) is not None:
+    state.readiness.report()
+    if (obstacle := state.readiness.obstacle) is not None:
         raise api_error("not_ready", obstacle)
     with state.readiness.lease() as services:
         health = await services.store.health()
@@ -152,7 +153,7 @@ async def ready(state: StateDep) -> ReadyOut:
 )
 async def metrics(state: StateDep) -> Response:
     """Return all metrics in the text format of Prometheus."""
-    state.readiness.obstacle()
+    state.readiness.report()
     await _measure_store(state)
     # Writing some thousand lines takes a while, in which others want answers.
     written = await asyncio.to_thread(state.metrics.exposition)

@@ -193,17 +193,19 @@ class Readiness:
         """Whether there are services to answer with."""
         return self._generation is not None
 
+    @property
     def obstacle(self) -> str | None:
-        """Return why requests are not answered at present, and state it for those who watch.
+        """Why requests are not answered at present; ``None`` where they are.
 
-        Returns:
-            ``None`` where they are. An encoder that hangs, or is asked more than it can answer,
-            is an obstacle that passes: requests are taken all the same, up to their bounds.
+        An encoder that hangs, or is asked more than it can answer, is an obstacle that passes:
+        requests are taken all the same, up to their bounds.
         """
         generation = self._generation
-        found = self.reason if generation is None else generation.services.encoder.obstacle
-        self._metrics.ready(is_ready=found is None)
-        return found
+        return self.reason if generation is None else generation.services.encoder.obstacle
+
+    def report(self) -> None:
+        """State for those who watch whether requests are answered at present."""
+        self._metrics.ready(is_ready=self.obstacle is None)
 
     @property
     def reason(self) -> str:

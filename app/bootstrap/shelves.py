@@ -1,0 +1,100 @@
+"""Where the collections of a deployment are, and which of them is served with which bundle."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from app.adapters.edge_shelf import EdgeShelf
+from app.adapters.qdrant_options import QdrantOptions
+from app.core.access.tenancy import with_tenant_field
+from app.core.bundle import Bundle, load_bundle
+from app.core.errors import StoreError
+from app.core.ports import Shelf
+from app.core.types import CollectionSpec, Served
+from app.settings import Settings
+
+
+def open_shelf(settings: Settings) -> Shelf:
+    """Return where the collections are: on the Qdrant server that is named, or in a directory.
+
+    Raises:
+        StoreError: A server is named, but its client is not installed.
+    """
+    if settings.qdrant_url is None:
+        reserve = settings.disk_reserve_mib << 20
+        return EdgeShelf(settings.data_dir, settings.collection, reserve=reserve)
+    try:
+        # Takes most of a second, and is not part of the base install.
+        from app.adapters.qdrant_shelf import open_qdrant_shelf
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            "ISOGLOT_QDRANT_URL names a Qdrant server, but its client is not installed: "
+            "pip install 'isoglot[qdrant]'."
+        ) from error
+    key = settings.qdrant_api_key
+    return open_qdrant_shelf(
+        settings.collection,
+        QdrantOptions(
+            url=settings.qdrant_url,
+            api_key=None if key is None else key.get_secret_value(),
+            grpc=settings.qdrant_grpc,
+            grpc_port=settings.qdrant_grpc_port,
+            timeout=settings.qdrant_timeout,
+            shards=settings.qdrant_shards,
+            replicas=settings.qdrant_replicas,
+            write_consistency=settings.qdrant_write_consistency,
+            vectors_on_disk=settings.qdrant_vectors_on_disk,
+        ),
+    )
+
+
+def spec_of(settings: Settings, bundle: Bundle) -> CollectionSpec:
+    """Return what the collection of a bundle is indexed with."""
+    return CollectionSpec(
+        name=settings.collection,
+        encoder_id=bundle.spec.fingerprint(),
+        dim=bundle.spec.dim,
+        fields=with_tenant_field(settings.filter_fields),
+    )
+
+
+async def served_on(shelf: Shelf, bundle: Bundle) -> tuple[str, Bundle]:
+    """Return which collection is served with which bundle: the given one, where it fits.
+
+    Where nothing was served yet, it is the collection that is to be made. Where the collection
+    was indexed with another encoder, it is the bundle that was switched to last, if it is there.
+
+    Raises:
+        BundleError: That bundle cannot be used.
+        StoreError: Where the collections are cannot be read.
+    """
+    served = await shelf.served()
+    encoder = bundle.spec.fingerprint()
+    if served is None:
+        return await shelf.collection_for(encoder), bundle
+    indexed_with = await shelf.indexed_with(served.collection)
+    if indexed_with is None or indexed_with.encoder_id == encoder:
+        return served.collection, bundle
+    return served.collection, await asyncio.to_thread(_switched_to, served, bundle)
+
+
+async def served_bundle(settings: Settings) -> Bundle:
+    """Return the bundle that a service with these settings starts with.
+
+    Raises:
+        BundleError: It cannot be used.
+        StoreError: Where the collections are cannot be read.
+    """
+    bundle = await asyncio.to_thread(load_bundle, settings.bundle)
+    shelf = await asyncio.to_thread(open_shelf, settings)
+    try:
+        _, bundle = await served_on(shelf, bundle)
+    finally:
+        await shelf.close()
+    return bundle
+
+
+def _switched_to(served: Served, given: Bundle) -> Bundle:
+    is_there = bool(served.bundle) and Path(served.bundle).is_dir()
+    return load_bundle(Path(served.bundle)) if is_there else given
