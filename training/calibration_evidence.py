@@ -27,8 +27,6 @@ from training.evaluate_calibration import MIN_HITS, OURS, groups_of, measure_pai
 from training.metrics.calibration import measure, reliability_bins
 
 BINS = 10
-_DIGITS = 5
-"""Of figures in the document: its parameters need all their digits, what was measured does not."""
 
 
 def choose_thresholds(cross: CrossFitted, config: CalibrationConfig) -> Thresholds:
@@ -107,7 +105,7 @@ def _bins(cross: CrossFitted, mask: BoolArray) -> tuple[ReliabilityBin, ...]:
         cross.stated[OURS][mask], hits.relevant[mask], hits.cluster[mask], bins=BINS
     )
     return tuple(
-        ReliabilityBin(hits=count, stated=round(stated, _DIGITS), found=_estimate(share.to_json()))
+        ReliabilityBin(hits=count, stated=stated, found=_estimate(share.to_json()))
         for count, stated, share in found
     )
 
@@ -173,4 +171,4 @@ def _known(raw: Mapping[str, Any]) -> Estimate | None:
 
 
 def _estimate(raw: Any) -> Estimate:  # noqa: ANN401 - JSON of ``training.metrics.bootstrap``
-    return Estimate(**{k: None if v is None else round(v, _DIGITS) for k, v in raw.items()})
+    return Estimate(**raw)

@@ -90,7 +90,7 @@ def calibrate_encoder(
                 "leave_one_source_out": dict(transfer),
             },
             "thresholds": thresholds.model_dump(mode="json", exclude_none=True),
-            "evidence": evidence.model_dump(mode="json", exclude_none=True),
+            "evidence": evidence.written(),
         },
     )
     calibrator = _load(text)

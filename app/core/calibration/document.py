@@ -72,6 +72,9 @@ FIRST_HIT_FEATURES = (
 )
 """What the logit of "the first hit is relevant" may be linear in."""
 
+_LINE = 200
+"""Characters that a line of the document holds at most, where its parts can be told apart."""
+
 Range = Annotated[tuple[FiniteFloat, FiniteFloat], Field(description="lowest and highest value")]
 
 
@@ -243,7 +246,22 @@ def dump_calibrator(content: Mapping[str, Any]) -> str:
     Raises:
         CalibrationError: It would not load again.
     """
-    document = {**content, "id": document_id(content)}
-    text = json.dumps(document, indent=1, ensure_ascii=False)
+    text = _laid_out({**content, "id": document_id(content)})
     parse_calibrator(json.loads(text))
     return text + "\n"
+
+
+def _laid_out(part: Any, depth: int = 0) -> str:  # noqa: ANN401 - any JSON
+    """Return JSON with a line for every part that fits in one, such as a row of evidence."""
+    line = json.dumps(part, ensure_ascii=False, separators=(",", ":"))
+    if len(line) + depth <= _LINE or not isinstance(part, (dict, list, tuple)):
+        return line
+    inside = depth + 1
+    if isinstance(part, dict):
+        begin, end = "{}"
+        rows = [f"{json.dumps(name)}:{_laid_out(part[name], inside)}" for name in part]
+    else:
+        begin, end = "[]"
+        rows = [_laid_out(member, inside) for member in part]
+    indented = ",\n".join(" " * inside + row for row in rows)
+    return f"{begin}\n{indented}\n{' ' * depth}{end}"

@@ -5,11 +5,14 @@ Nothing here changes a probability.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
 from app.core.calibration.parts import Part
+
+_DIGITS = 4
+"""Significant digits of written figures; their intervals are far wider."""
 
 
 class Estimate(Part):
@@ -108,3 +111,18 @@ class Evidence(Part):
             if stated != sorted(stated):
                 raise ValueError("bins must come by rising stated probability")
         return self
+
+    def written(self) -> dict[str, Any]:
+        """Return what a document holds of this: its figures are rounded, its counts are not."""
+        figures: dict[str, Any] = _rounded(self.model_dump(mode="json", exclude_none=True))
+        return figures
+
+
+def _rounded(part: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(part, float):
+        return float(f"{part:.{_DIGITS}g}")
+    if isinstance(part, dict):
+        return {name: _rounded(member) for name, member in part.items()}
+    if isinstance(part, list):
+        return [_rounded(member) for member in part]
+    return part

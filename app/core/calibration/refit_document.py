@@ -63,7 +63,7 @@ def refit_text(
             "clusters": "query",
             "draws": 200,
         },
-        "evidence": evidence.model_dump(mode="json", exclude_none=True),
+        "evidence": evidence.written(),
     }
     everything = np.ones_like(hits.known)
     heads = {

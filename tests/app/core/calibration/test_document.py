@@ -10,8 +10,11 @@ from app.core.calibration.document import (
     parse_calibrator,
     read_calibrator,
 )
+from app.core.calibration.evidence import Evidence
 from app.core.errors import CalibrationError, UnsupportedSchemaError
-from tests.calibrators import calibrator_content
+from tests.calibrators import calibrator_content, measured_content
+
+PAIR = {"query": "de", "passage": "en", "hits": 9, "relevant": 2}
 
 
 def parsed(**changes: Any) -> CalibratorDocument:
@@ -25,6 +28,29 @@ def test_what_is_dumped_is_what_is_read(tmp_path):
     document = read_calibrator(path)
     assert document.hit.coef == (12.0, -6.0, -0.5, 1.0, 2.0)
     assert document.id == document_id(calibrator_content())
+
+
+def test_a_document_has_a_line_for_every_row_and_parameters_keep_all_their_digits():
+    content = measured_content(
+        interval=None,
+        hit={"features": ["score"], "coef": [1e3 / 3], "intercept": -1e-17},
+        evidence={"data": "d" * 200, "pairs": [PAIR] * 3 + [{**PAIR, "passage": "ε"}]},
+    )
+    text = dump_calibrator(content)
+    assert json.loads(text) == {**content, "id": document_id(content)}
+    rows = [line.strip().rstrip(",") for line in text.splitlines()]
+    assert json.dumps(PAIR, separators=(",", ":")) in rows
+    assert '{"query":"de","passage":"ε","hits":9,"relevant":2}' in rows
+
+
+def test_figures_of_evidence_are_written_with_four_digits_and_counts_in_full():
+    found = {"value": 0.00123456, "low": 0.0, "high": 1.23456}
+    row = {"hits": 1234567, "stated": 0.123456, "found": found}
+    written = Evidence.model_validate({"data": "d", "reliability": {"all": [row]}}).written()
+    assert written["reliability"]["all"] == [
+        {"hits": 1234567, "stated": 0.1235, "found": {"value": 0.001235, "low": 0.0, "high": 1.235}}
+    ]
+    assert Evidence.model_validate(written).written() == written
 
 
 def test_the_id_does_not_depend_on_the_order_of_members_and_changes_with_any_of_them():
