@@ -3,25 +3,30 @@
 It reads the weights of the bundle (safetensors, never pickle, never remote code, never the
 network) and computes what the graph beside them does: pooling and normalisation of the contract,
 in float32. Sequences are padded to a multiple of ``LENGTH_STEP``, so that a GPU sees few shapes and
-its tensor cores whole tiles. Imported only where it is used: the service needs no torch.
+its tensor cores whole tiles; passes over a few short texts are replayed as CUDA graphs. Imported
+only where it is used: the service needs no torch.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
 from transformers import AutoModel
 
+from app.adapters.cuda_graphs import CudaGraphs
 from app.adapters.token_encoder import TokenEncoder
 from app.core.encoder_spec import EncoderSpec
 from app.core.errors import BundleError, EncodingError
 from app.core.types import VectorArray
 
 LENGTH_STEP = 16
+_log = logging.getLogger(__name__)
 _MODULES = ("Transformer", "Pooling", "Normalize")
 
 
@@ -32,21 +37,33 @@ class TorchEncoder(TokenEncoder):
         spec: The contract that the weights were exported for.
         directory: The bundle's encoder, in sentence-transformers layout.
         device: As torch names it; the GPU where there is one by default.
+        dtype: Number format of the backbone; by default bfloat16 on a GPU that has it, and on a
+            CPU float32, which is what the bundle was measured in.
+        graphs: Whether a GPU replays passes over a few short texts.
 
     Raises:
         BundleError: The weights or the tokenizer cannot be loaded, or the encoder has other parts
             than a backbone, pooling and normalisation.
     """
 
-    def __init__(self, spec: EncoderSpec, directory: Path, *, device: str | None = None) -> None:
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        directory: Path,
+        *,
+        device: str | None = None,
+        dtype: torch.dtype | None = None,
+        graphs: bool = True,
+    ) -> None:
         super().__init__(spec, directory / "tokenizer.json")
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        # On a CPU float32 is what the bundle was measured in.
-        on_gpu = self._device.type == "cuda" and torch.cuda.is_bf16_supported()
-        self._model = _load(directory, torch.bfloat16 if on_gpu else torch.float32)
+        on_gpu = self._device.type == "cuda"
+        short = on_gpu and torch.cuda.is_bf16_supported()
+        self._model = _load(directory, dtype or (torch.bfloat16 if short else torch.float32))
         self._model.to(self._device).eval()
         config: object = getattr(self._model, "config", None)
         self._padding: int = getattr(config, "pad_token_id", None) or 0
+        self._graphs = self._open_graphs() if on_gpu and graphs else None
 
     @property
     def engine(self) -> str:
@@ -54,17 +71,14 @@ class TorchEncoder(TokenEncoder):
         return f"torch-{self._device.type}"
 
     def _forward(self, token_ids: list[list[int]]) -> VectorArray:
-        longest = max(map(len, token_ids))
-        length = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, max(longest, self._spec.max_length))
-        input_ids = torch.full((len(token_ids), length), self._padding)
-        mask = torch.zeros((len(token_ids), length), dtype=torch.int64)
-        for row, ids in enumerate(token_ids):
-            input_ids[row, : len(ids)] = torch.tensor(ids)
-            mask[row, : len(ids)] = 1
+        input_ids, mask = self._padded(token_ids)
         try:
             with torch.inference_mode():
-                vectors = self._embed(input_ids.to(self._device), mask.to(self._device))
-                result: VectorArray = vectors.cpu().numpy()
+                if self._graphs is not None and self._graphs.fits(*input_ids.shape):
+                    vectors = self._graphs(input_ids, mask)
+                else:
+                    vectors = self._embed(input_ids.to(self._device), mask.to(self._device)).cpu()
+                result: VectorArray = vectors.numpy()
         except torch.OutOfMemoryError as error:
             # Whoever asked tries again with fewer texts, to which what is kept would be lost.
             torch.cuda.empty_cache()
@@ -74,6 +88,24 @@ class TorchEncoder(TokenEncoder):
                 f"The encoder failed on a batch of shape {tuple(input_ids.shape)}: {error}"
             ) from error
         return result
+
+    def _open_graphs(self) -> CudaGraphs | None:
+        try:
+            return CudaGraphs(self._embed, self._device, self._padding)
+        except RuntimeError as error:  # some backbones look at values, which cannot be recorded
+            _log.warning("The encoder runs without CUDA graphs, slower for queries: %s", error)
+            return None
+
+    def _padded(self, token_ids: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Return token ids and mask, int64 of shape (n, length), on the CPU."""
+        longest = max(map(len, token_ids))
+        length = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, max(longest, self._spec.max_length))
+        input_ids = np.full((len(token_ids), length), self._padding)
+        mask = np.zeros_like(input_ids)
+        for row, ids in enumerate(token_ids):
+            input_ids[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        return torch.from_numpy(input_ids), torch.from_numpy(mask)
 
     def _embed(self, input_ids: Tensor, mask: Tensor) -> Tensor:
         states = self._model(input_ids=input_ids, attention_mask=mask).last_hidden_state.float()

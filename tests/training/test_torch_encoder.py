@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from app.adapters import torch_encoder
+from app.adapters.cuda_graphs import CudaGraphs, padded_rows
 from app.adapters.encoder_engines import open_encoder
 from app.adapters.onnx_encoder import OnnxEncoder
 from app.adapters.torch_encoder import TorchEncoder
@@ -112,6 +113,36 @@ def test_what_is_no_such_encoder_is_refused(exported):
     (directory / "modules.json").unlink()
     with pytest.raises(BundleError, match=r"modules\.json cannot be read"):
         TorchEncoder(exported.spec, directory)
+
+
+def test_a_recorded_pass_has_the_fewest_rows_that_hold_a_batch():
+    assert [padded_rows(rows) for rows in (1, 2, 3, 9, 64)] == [1, 2, 4, 16, 64]
+    assert CudaGraphs.fits(64, 64)
+    assert not CudaGraphs.fits(65, 16)
+    assert not CudaGraphs.fits(1, 80)
+
+
+def test_a_backbone_that_cannot_be_recorded_is_served_without_graphs(exported, monkeypatch, caplog):
+    encoder = TorchEncoder(exported.spec, exported.directory / "encoder", device="cpu")
+
+    def fail(*_):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch_encoder, "CudaGraphs", fail)
+    assert encoder._open_graphs() is None
+    assert "without CUDA graphs" in caplog.text
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_replayed_pass_computes_what_it_recorded(exported):
+    directory = exported.directory / "encoder"
+    replayed = TorchEncoder(exported.spec, directory, device="cuda")
+    launched = TorchEncoder(exported.spec, directory, device="cuda", graphs=False)
+    for texts in (TEXTS, TEXTS[:1], TEXTS[1:], TEXTS * 20):
+        np.testing.assert_allclose(
+            replayed.encode_queries(texts), launched.encode_queries(texts), atol=2e-2
+        )
 
 
 @pytest.mark.gpu
