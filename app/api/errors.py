@@ -114,17 +114,18 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
         "Passages cannot be embedded anew now, or the result may not be served. The collection "
         "from before is served.",
     ),
-    core.BundleError: Kind(503, "Bundle not usable", _BUNDLE_HELP),
+    # Of bundles that a request names: a service whose own cannot be used does not start.
+    core.BundleError: Kind(422, "Bundle not usable", _BUNDLE_HELP),
     core.UnsupportedSchemaError: Kind(
-        503, "Bundle of another version", "Use a bundle that this version of Isoglot can read."
+        422, "Bundle of another version", "Use a bundle that this version of Isoglot can read."
     ),
-    core.BundleIntegrityError: Kind(503, "Bundle damaged", _BUNDLE_HELP),
+    core.BundleIntegrityError: Kind(422, "Bundle damaged", _BUNDLE_HELP),
     core.CalibratorMismatchError: Kind(
-        503,
+        422,
         "Calibrator belongs to another encoder",
         "Fit the calibrator again, with `isoglot-train calibrate`, for the encoder of the bundle.",
     ),
-    core.CalibrationError: Kind(503, "Calibrator not usable", _BUNDLE_HELP),
+    core.CalibrationError: Kind(422, "Calibrator not usable", _BUNDLE_HELP),
     core.AccessError: Kind(403, "Access denied", "The request may not do what it asks."),
     core.UnauthenticatedError: Kind(
         401,

@@ -141,7 +141,11 @@ def load_bundle(directory: Path) -> Bundle:
 def read_manifest(directory: Path) -> Manifest:
     """Read and check a manifest; the files it names are not looked at."""
     path = directory / MANIFEST_FILE
-    if not path.is_file():
+    try:
+        is_bundle = path.is_file()
+    except OSError as error:  # a name that is too long, for example
+        raise BundleError(f"{path} could not be read: {error.strerror}") from error
+    if not is_bundle:
         raise BundleError(
             f"{directory} is not a bundle: it has no {MANIFEST_FILE}. Point to a directory that "
             "`isoglot-train bundle` wrote."

@@ -178,7 +178,7 @@ async def test_a_damaged_bundle_is_refused_and_the_one_from_before_goes_on(clien
     (new / "encoder" / "model.onnx").write_bytes(b"damaged")
     for path in ("/v1/bundle:load", "/v1/reindex"):
         answer = await post(client, path, new)
-        assert answer.status_code == 503
+        assert answer.status_code == 422
         assert answer.json()["code"] == "bundle_integrity"
         assert "model.onnx" in answer.json()["detail"]
     assert model_in(await search(client)) == model_of(old)

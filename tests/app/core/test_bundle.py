@@ -104,6 +104,11 @@ def test_a_directory_without_manifest_is_no_bundle(tmp_path):
         load_bundle(tmp_path)
 
 
+def test_a_name_that_no_file_can_have_is_no_bundle(tmp_path):
+    with pytest.raises(BundleError, match="could not be read"):
+        load_bundle(tmp_path / ("0" * 5000))
+
+
 @pytest.mark.parametrize(("content", "message"), [(b"{", "read as JSON"), (b"[]", "JSON object")])
 def test_a_manifest_that_is_no_json_object_is_refused(directory, content, message):
     (directory / MANIFEST_FILE).write_bytes(content)
