@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from app.adapters.allocator import give_back_memory
 from app.api.readiness import Readiness
 from app.bootstrap import Collection, Runtime, observed, open_replacement, spec_of
 from app.core.bundle import Bundle, load_bundle
@@ -239,6 +240,8 @@ class Generations:
             # Also when the service stops: no request is left then.
             await self._close(runtime, keep=self._runtime)
             _log.info("bundle_retired", bundle=runtime.bundle.manifest.short_id)
+            del runtime
+            await asyncio.to_thread(give_back_memory)
 
     async def _close(self, runtime: Runtime, *, keep: Runtime | None) -> None:
         if keep is None or keep.place is not runtime.place:

@@ -103,6 +103,9 @@ class FakeEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [min(len(re.findall(r"\w+", text)), self._spec.max_length) for text in texts]
 
+    def close(self) -> None:
+        """Hold nothing that could be let go."""
+
     def _encode(self, texts: Sequence[str]) -> VectorArray:
         vectors = np.empty((len(texts), self._spec.dim), dtype=np.float32)
         for row, text in enumerate(texts):

@@ -68,6 +68,11 @@ class TokenEncoder(ABC):
         """Return how many tokens are read of each text, prefixes aside."""
         return [len(ids) for ids in self._tokenize(list(texts))]
 
+    def close(self) -> None:
+        """Let go of the tokenizer and of what computes: all but the contract."""
+        for name in vars(self).keys() - {"_spec"}:
+            delattr(self, name)
+
     @abstractmethod
     def _forward(self, token_ids: list[list[int]]) -> VectorArray:
         """Return the vectors of texts of at least one token, float32 of shape (n, dim)."""

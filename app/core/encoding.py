@@ -162,9 +162,10 @@ class EncoderThread:
         return vectors
 
     def close(self) -> None:
-        """Let the pass that is running finish, and stop the thread."""
+        """Let the pass that is running finish, stop the thread, and close the encoder."""
         self._lanes.close()
         self._thread.join()
+        self._encoder.close()
 
     def _rows_of_a_pass(self, rows: Sequence[int], tokens: Sequence[int]) -> list[int]:
         """Return the first rows that make a good pass: short enough, and of similar length."""

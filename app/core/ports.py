@@ -52,6 +52,10 @@ class Encoder(Protocol):
         """Embed passages; as ``encode_queries``, with the passage prefix."""
         ...
 
+    def close(self) -> None:
+        """Let go of the memory that it computes with; it is of no use afterwards."""
+        ...
+
 
 class TokenCounter(Protocol):
     """Counts what an encoder reads."""

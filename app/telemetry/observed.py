@@ -56,6 +56,10 @@ class ObservedEncoder:
         """Return how many tokens the encoder reads of each text."""
         return self._encoder.count_tokens(texts)
 
+    def close(self) -> None:
+        """Close the encoder."""
+        self._encoder.close()
+
     def _timed(
         self, lane: Lane, encode: Callable[[Sequence[str]], VectorArray], texts: Sequence[str]
     ) -> VectorArray:

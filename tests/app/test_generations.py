@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from app import generations
+from app.adapters.token_encoder import TokenEncoder
 from app.bootstrap import served_bundle
 from app.core.bundle import load_bundle
 from app.main import create_app
@@ -172,6 +174,23 @@ async def test_another_calibrator_is_loaded_without_touching_the_passages(client
     assert (model_in(before), model_in(after)) == (model_of(old), model_of(other))
     assert [h["id"] for h in before["hits"]] == [h["id"] for h in after["hits"]]
     assert (await client.get("/v1/bundle")).json()["name"] == "other"
+
+
+async def test_a_retired_bundle_leaves_the_memory(client, tmp_path, monkeypatch):
+    steps: list[str] = []
+    left = asyncio.Event()
+
+    def give_back() -> None:
+        steps.append("given back")
+        left.set()
+
+    monkeypatch.setattr(TokenEncoder, "close", lambda _self: steps.append("encoder closed"))
+    monkeypatch.setattr(generations, "give_back_memory", give_back)
+    other = write_tiny_bundle(tmp_path / "other", name="other")
+    assert (await post(client, "/v1/bundle:load", other)).status_code == 200
+    async with asyncio.timeout(30):
+        await left.wait()
+    assert steps == ["encoder closed", "given back"]
 
 
 async def test_a_damaged_bundle_is_refused_and_the_one_from_before_goes_on(client, old, new):

@@ -76,6 +76,9 @@ class TrainedEncoder:
         """Embed passages, float32 of shape (len(texts), dim)."""
         return self._encode(self._spec.as_passages(texts))
 
+    def close(self) -> None:
+        """Keep everything: the model belongs to the training."""
+
     @torch.inference_mode()
     def _encode(self, texts: Sequence[str]) -> VectorArray:
         parts = []

@@ -217,6 +217,20 @@ async def test_the_observer_learns_of_the_cache():
     assert told == [("hit", False), ("cached", True), ("hit", True)]
 
 
+async def test_a_closed_thread_has_closed_its_encoder():
+    closed = []
+
+    class Closing(FakeEncoder):
+        def close(self):
+            closed.append(True)
+
+    thread = EncoderThread(Closing())
+    await thread.encode_query("text")
+    assert closed == []
+    thread.close()
+    assert closed == [True]
+
+
 class Small(FakeEncoder):
     """Has the memory for so many texts at a time, and not for the word 'endless'."""
 

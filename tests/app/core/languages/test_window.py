@@ -104,6 +104,9 @@ class TopicEncoder:
 
     encode_passages = encode_queries
 
+    def close(self) -> None:
+        """Hold nothing that could be let go."""
+
     def _encode(self, texts: Sequence[str]) -> VectorArray:
         rows = []
         for text in texts:
