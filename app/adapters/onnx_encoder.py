@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from app.adapters.token_encoder import TokenEncoder
+from app.adapters.token_encoder import TokenEncoder, padded
 from app.core.encoder_spec import EncoderSpec
 from app.core.errors import BundleError, EncodingError
 from app.core.types import VectorArray
@@ -56,13 +56,7 @@ class OnnxEncoder(TokenEncoder):
         return self._engine
 
     def _forward(self, token_ids: list[list[int]]) -> VectorArray:
-        shape = (len(token_ids), max(map(len, token_ids)))
-        input_ids = np.zeros(shape, dtype=np.int64)
-        attention_mask = np.zeros(shape, dtype=np.int64)
-        for row, ids in enumerate(token_ids):
-            input_ids[row, : len(ids)] = ids
-            attention_mask[row, : len(ids)] = 1
-        return _run(self._session, input_ids, attention_mask)
+        return _run(self._session, *padded(token_ids, max(map(len, token_ids))))
 
 
 def _run(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from app.core.encoder_spec import EncoderSpec
@@ -95,6 +96,24 @@ class TokenEncoder(ABC):
                 "A text is not valid Unicode (it holds half of a surrogate pair) and cannot be "
                 "tokenized."
             ) from error
+
+
+def padded(
+    token_ids: list[list[int]], length: int, padding: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return token ids, and a mask that is 1 where there is a token; (n, length) each.
+
+    Args:
+        token_ids: Of n texts, none longer than ``length``.
+        length: Of every row.
+        padding: The id of the padding token.
+    """
+    shape = (len(token_ids), length)
+    input_ids, mask = np.full(shape, padding, np.int64), np.zeros(shape, np.int64)
+    for row, ids in enumerate(token_ids):
+        input_ids[row, : len(ids)] = ids
+        mask[row, : len(ids)] = 1
+    return input_ids, mask
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

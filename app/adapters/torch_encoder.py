@@ -13,14 +13,13 @@ import json
 import logging
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
 from transformers import AutoModel
 
 from app.adapters.cuda_graphs import CudaGraphs
-from app.adapters.token_encoder import TokenEncoder
+from app.adapters.token_encoder import TokenEncoder, padded
 from app.core.encoder_spec import EncoderSpec
 from app.core.errors import BundleError, EncodingError
 from app.core.types import VectorArray
@@ -100,11 +99,7 @@ class TorchEncoder(TokenEncoder):
         """Return token ids and mask, int64 of shape (n, length), on the CPU."""
         longest = max(map(len, token_ids))
         length = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, max(longest, self._spec.max_length))
-        input_ids = np.full((len(token_ids), length), self._padding)
-        mask = np.zeros_like(input_ids)
-        for row, ids in enumerate(token_ids):
-            input_ids[row, : len(ids)] = ids
-            mask[row, : len(ids)] = 1
+        input_ids, mask = padded(token_ids, length, self._padding)
         return torch.from_numpy(input_ids), torch.from_numpy(mask)
 
     def _embed(self, input_ids: Tensor, mask: Tensor) -> Tensor:
