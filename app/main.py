@@ -13,20 +13,20 @@ from fastapi.routing import iter_route_contexts
 
 from app.adapters.calibrator_shelf import CalibratorShelf
 from app.adapters.key_file import KeyFile
-from app.api.administration_routes import router as administration
-from app.api.calibration_routes import router as calibration
-from app.api.collection_routes import router as collections
-from app.api.compatibility_routes import router as compatibility
 from app.api.description import install_description
 from app.api.errors import install_error_handlers
-from app.api.feedback_routes import router as feedback
 from app.api.middleware import UNMATCHED_ROUTE, Bounds, add_middleware
-from app.api.operations_routes import router as operations
-from app.api.page_routes import router as page
-from app.api.passage_routes import router as passages
 from app.api.readiness import ApiState
-from app.api.search_routes import router as search
-from app.api.selection_routes import router as selections
+from app.api.routes.administration import router as administration
+from app.api.routes.calibration import router as calibration
+from app.api.routes.collection import router as collections
+from app.api.routes.compatibility import router as compatibility
+from app.api.routes.feedback import router as feedback
+from app.api.routes.operations import router as operations
+from app.api.routes.page import router as page
+from app.api.routes.passage import router as passages
+from app.api.routes.search import router as search
+from app.api.routes.selection import router as selections
 from app.bootstrap import Runtime, open_runtime
 from app.core.access.rate_limit import RateLimit
 from app.core.bundle import Bundle, load_bundle

@@ -26,11 +26,11 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from app.cli.calibrate import search_here
-from app.cli.index import run_index
-from app.cli.judgements import JudgedQuery, same_query
-from app.cli.served_lists import QueryList, judged_hits, serve
-from app.cli.svg import reliability_diagram
+from app.cli.calibrating.calibrate import search_here
+from app.cli.calibrating.judgements import JudgedQuery, same_query
+from app.cli.calibrating.served_lists import QueryList, judged_hits, serve
+from app.cli.calibrating.svg import reliability_diagram
+from app.cli.ingest.index import run_index
 from app.core.calibration.assess import STATISTICS, reliability
 from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import parse_calibrator

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from app.cli.demo_data import DemoCorpus, demo_directory, load_corpus
+from app.cli.demonstration.data import DemoCorpus, demo_directory, load_corpus
 from app.core.types import Passage
 
 _WINDOW_CHARACTERS = 120

@@ -20,8 +20,8 @@ from uuid import UUID
 
 import qdrant_edge as qe
 
-from app.adapters.edge_shard import vector_config
-from app.adapters.qdrant_points import chunks
+from app.adapters.edge.shard import vector_config
+from app.adapters.qdrant.points import chunks
 from app.bootstrap import Runtime, open_runtime
 from app.core.ports import Encoder
 from app.core.types import Passage, VectorArray

@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.bootstrap import Runtime, open_runtime
-from app.cli.demo_data import demo_directory, load_corpus
+from app.cli.demonstration.data import demo_directory, load_corpus
 from app.core.search.types import SearchRequest
 from app.core.types import Passage
 from app.settings import load_settings

@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from app.adapters.feedback_sql import feedback_log
+from app.adapters.feedback.sql import feedback_log
 from app.core.bundle import load_bundle
 from app.core.feedback.entries import Entry
 from app.core.feedback.labels import labels_of

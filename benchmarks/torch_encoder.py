@@ -29,7 +29,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from app.adapters.torch_encoder import TorchEncoder
+from app.adapters.encoders.torch_encoder import TorchEncoder
 from app.core.encoder_spec import EncoderSpec
 from app.core.encoding import EncoderThread
 

@@ -19,8 +19,8 @@ from typing import TypeVar
 from app.adapters.disk_room import tree_bytes
 from app.adapters.language_identifier import FastTextIdentifier
 from app.bootstrap import open_runtime
-from app.cli.demo_data import demo_directory, load_corpus
-from app.cli.passages_file import PassageLine, read_passages
+from app.cli.demonstration.data import demo_directory, load_corpus
+from app.cli.ingest.passages_file import PassageLine, read_passages
 from app.core.passages.entries import Document, Entry
 from app.core.search.types import SearchRequest
 from app.settings import load_settings

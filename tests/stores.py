@@ -11,11 +11,11 @@ import httpx
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from app.adapters.edge_store import EdgePassageStore
-from app.adapters.qdrant_collection import collection_name
-from app.adapters.qdrant_connection import QdrantConnection, connect
-from app.adapters.qdrant_options import QdrantOptions
-from app.adapters.qdrant_store import QdrantPassageStore
+from app.adapters.edge.store import EdgePassageStore
+from app.adapters.qdrant.collection import collection_name
+from app.adapters.qdrant.connection import QdrantConnection, connect
+from app.adapters.qdrant.options import QdrantOptions
+from app.adapters.qdrant.store import QdrantPassageStore
 from app.core.ports import PassageStore
 from tests.fake_qdrant import fake_qdrant
 from tests.fakes import InMemoryStore

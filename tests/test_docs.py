@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.api.errors import CORE_KINDS
-from app.api.search_schemas import SearchBody
+from app.api.schemas.search import SearchBody
 from app.cli.application import cli as isoglot
 from app.core.calibration import calibrator as calibration
 from app.settings import PREFIX, Settings

@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 
-from app.adapters.onnx_encoder import OnnxEncoder
+from app.adapters.encoders.onnx_encoder import OnnxEncoder
 from app.core.bundle import (
     ENCODER_DIRECTORY,
     MANIFEST_FILE,

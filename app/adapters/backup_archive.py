@@ -26,7 +26,7 @@ from typing import IO, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.adapters.disk_room import require_room
-from app.adapters.edge_directory import (
+from app.adapters.edge.directory import (
     LOCK_FILE,
     file_errors,
     hold_directory,

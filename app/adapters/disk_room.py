@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from app.adapters.edge_directory import file_errors
+from app.adapters.edge.directory import file_errors
 from app.core.errors import StorageFullError
 
 

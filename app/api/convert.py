@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.api import schemas
 from app.api.readiness import Services
+from app.api.schemas import common as schemas
 from app.core.calibration.calibrator import Calibrator
 from app.core.errors import InvalidPassageError
 from app.core.passages.entries import Document, Entry

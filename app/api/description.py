@@ -11,8 +11,8 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic.json_schema import models_json_schema
 
 from app.api.access import describe_access
-from app.api.passage_routes import DESCRIBED_MODELS
 from app.api.problem import Problem
+from app.api.routes.passage import DESCRIBED_MODELS
 
 _ABOUT = """Multilingual search whose scores mean what they say.
 

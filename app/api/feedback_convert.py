@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.api.feedback_schemas import FeedbackIn, FeedbackOut
+from app.api.schemas.feedback import FeedbackIn, FeedbackOut
 from app.core.calibration.calibrator import relation_posterior
 from app.core.feedback.entries import Judgement, Statement
 from app.core.feedback.service import FeedbackService, Receipt

@@ -23,7 +23,7 @@ from app.api.convert import to_entry
 from app.api.errors import summary, validation_items
 from app.api.gzip_body import MalformedGzipError, unpacked
 from app.api.ndjson_lines import MAX_LINE_BYTES, Line, pieces, split_lines
-from app.api.schemas import Closing, LineAnswer, LineError, PassageIn, Summary
+from app.api.schemas.common import Closing, LineAnswer, LineError, PassageIn, Summary
 from app.api.strict_json import NDJSON_MEDIA_TYPE, MalformedJsonError, parse_json
 from app.core.errors import InvalidInputError, IsoglotError
 from app.core.passages.entries import Entry, Rejected, Stored

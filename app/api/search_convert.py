@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.api import answer_schemas as answers
 from app.api.convert import model
 from app.api.feedback_convert import token_of
 from app.api.readiness import Services
-from app.api.search_schemas import LanguageOptions, SearchBody
+from app.api.schemas import answer as answers
+from app.api.schemas.search import LanguageOptions, SearchBody
 from app.core.calibration.explanation import HeadExplanation
 from app.core.calibration.parts import Threshold
 from app.core.languages.bias import LanguageDiagnostics

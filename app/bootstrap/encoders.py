@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.adapters.encoder_engines import open_encoder
+from app.adapters.encoders.engines import open_encoder
 from app.core.bundle import Bundle
 from app.core.encoding import EncoderThread
 from app.core.ports import ServedEncoder

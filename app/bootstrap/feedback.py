@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from app.adapters.feedback_key import feedback_key
-from app.adapters.feedback_sql import feedback_log
+from app.adapters.feedback.key import feedback_key
+from app.adapters.feedback.sql import feedback_log
 from app.core.errors import FeedbackLogError
 from app.core.feedback.service import FeedbackService
 from app.core.feedback.tokens import FeedbackTokens

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from app.adapters.edge_shelf import EdgeShelf
-from app.adapters.qdrant_options import QdrantOptions
+from app.adapters.edge.shelf import EdgeShelf
+from app.adapters.qdrant.options import QdrantOptions
 from app.core.access.tenancy import with_tenant_field
 from app.core.bundle import Bundle, load_bundle
 from app.core.errors import StoreError
@@ -26,7 +26,7 @@ def open_shelf(settings: Settings) -> Shelf:
         return EdgeShelf(settings.data_dir, settings.collection, reserve=reserve)
     try:
         # Takes most of a second, and is not part of the base install.
-        from app.adapters.qdrant_shelf import open_qdrant_shelf
+        from app.adapters.qdrant.shelf import open_qdrant_shelf
     except ModuleNotFoundError as error:
         raise StoreError(
             "ISOGLOT_QDRANT_URL names a Qdrant server, but its client is not installed: "

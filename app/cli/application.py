@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.backup_command import backup, restore
+from app.cli.backups.command import backup, restore
 from app.cli.bundle import bundle_commands
-from app.cli.calibrator import calibrator_commands, recalibrate
+from app.cli.calibrating.calibrator import calibrator_commands, recalibrate
 from app.cli.exits import EXIT_CODES, Exit, UsageError, complain, friendly_errors
 from app.cli.feedback import feedback_commands
 from app.cli.keys import key_commands
@@ -26,7 +26,7 @@ from app.cli.options import (
     refuse_with_url,
     settings_from,
 )
-from app.cli.replay_command import replay
+from app.cli.replaying.command import replay
 
 cli = typer.Typer(
     name="isoglot",
@@ -134,11 +134,11 @@ def index(  # noqa: PLR0913  one argument an option
             raise UsageError("--workers is for --ray.")
         settings = settings_from(bundle=bundle, data_dir=data_dir)
         if ray is not None:
-            from app.cli.ray_index import run_ray_index
+            from app.cli.ingest.ray_index import run_ray_index
 
             run_ray_index(files, settings=settings, address=ray, workers=workers)
 
-        from app.cli.index import run_index
+        from app.cli.ingest.index import run_index
 
         run_index(files, settings=settings, url=url)
 
@@ -267,7 +267,7 @@ def demo(  # noqa: PLR0913  one argument an option
     with friendly_errors():
         settings = settings_from(host=host, port=port, bundle=bundle, data_dir=data_dir)
 
-        from app.cli.demo import run_demo
+        from app.cli.demonstration.demo import run_demo
 
         run_demo(settings, demo_dir, index_only=index_only)
 
@@ -287,7 +287,7 @@ def evaluate_demo(
     with friendly_errors():
         settings = settings_from(bundle=bundle)
 
-        from app.cli.demo import run_evaluation
+        from app.cli.demonstration.demo import run_evaluation
 
         run_evaluation(settings, demo_dir, as_json=as_json)
 
@@ -358,8 +358,8 @@ def calibrate(  # noqa: PLR0913  one argument an option
     with friendly_errors():
         settings = settings_from(bundle=bundle, data_dir=data_dir)
 
-        from app.cli.calibrate import run_calibrate, run_labelling
-        from app.cli.judgements import read_judgements, read_qrels, read_queries
+        from app.cli.calibrating.calibrate import run_calibrate, run_labelling
+        from app.cli.calibrating.judgements import read_judgements, read_qrels, read_queries
 
         if label and judgements is not None and queries is not None and qrels is None:
             asked = read_queries(queries)

@@ -41,7 +41,7 @@ def verify(directory: DirectoryArgument) -> None:
 
     Ends with code 1 and says what is damaged.
     """
-    from app.adapters.onnx_encoder import OnnxEncoder
+    from app.adapters.encoders.onnx_encoder import OnnxEncoder
     from app.core.bundle import load_bundle
     from app.core.errors import IsoglotError
 

@@ -69,7 +69,7 @@ async def read_feedback(settings: Settings) -> AsyncIterator[Entry]:
     Raises:
         FeedbackLogError: It cannot be read.
     """
-    from app.adapters.feedback_sql import feedback_log
+    from app.adapters.feedback.sql import feedback_log
 
     url = settings.feedback_log
     log = feedback_log(

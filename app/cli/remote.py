@@ -12,13 +12,13 @@ from typing import Self
 import httpx
 from pydantic import SecretStr, ValidationError
 
-from app.api.administration_routes import BundlePlace, ReindexingOut
-from app.api.answer_schemas import SearchResponse
-from app.api.schemas import LineAnswer, PassageIn, SplitIn, Summary
-from app.api.search_schemas import SearchBody
+from app.api.routes.administration import BundlePlace, ReindexingOut
+from app.api.schemas.answer import SearchResponse
+from app.api.schemas.common import LineAnswer, PassageIn, SplitIn, Summary
+from app.api.schemas.search import SearchBody
 from app.api.strict_json import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE
 from app.cli.exits import CannotStartError, UsageError
-from app.cli.passages_file import PassageLine, Rejection
+from app.cli.ingest.passages_file import PassageLine, Rejection
 from app.core.passages.entries import Document, Entry
 from app.core.types import UNDETERMINED
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.api.answer_schemas import ExplanationOut, HitOut, SearchResponse
-from app.cli.demo_evaluation import Agreement, DemoReport, Quartiles, Ranking
+from app.api.schemas.answer import ExplanationOut, HitOut, SearchResponse
+from app.cli.demonstration.evaluation import Agreement, DemoReport, Quartiles, Ranking
 from app.core.bundle import Bundle
 
 _TEXT_CHARACTERS = 240

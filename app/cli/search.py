@@ -8,9 +8,9 @@ from typing import TypedDict, Unpack
 
 from pydantic import JsonValue, SecretStr, ValidationError
 
-from app.api.answer_schemas import SearchResponse
+from app.api.schemas.answer import SearchResponse
+from app.api.schemas.search import SearchBody
 from app.api.search_convert import to_request, to_response
-from app.api.search_schemas import SearchBody
 from app.api.strict_json import MalformedJsonError, parse_json
 from app.bootstrap import open_runtime
 from app.cli import console

@@ -3,8 +3,8 @@ import sys
 import pytest
 from pydantic import SecretStr
 
-from app.adapters.feedback_key import KEY_FILE
-from app.adapters.feedback_sql import LOG_FILE
+from app.adapters.feedback.key import KEY_FILE
+from app.adapters.feedback.sql import LOG_FILE
 from app.bootstrap import open_runtime, open_shelf
 from app.core.bundle import load_bundle
 from app.core.errors import (
@@ -144,7 +144,7 @@ async def test_a_server_that_cannot_be_reached_is_unavailable(settings):
 
 
 def test_without_its_client_a_server_cannot_be_used(settings, monkeypatch):
-    monkeypatch.setitem(sys.modules, "app.adapters.qdrant_shelf", None)
+    monkeypatch.setitem(sys.modules, "app.adapters.qdrant.shelf", None)
 
     with pytest.raises(StoreError, match=r"isoglot\[qdrant\]"):
         open_shelf(settings.model_copy(update={"qdrant_url": "http://127.0.0.1:9"}))

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from app import generations
-from app.adapters.token_encoder import TokenEncoder
+from app.adapters.encoders.token_encoder import TokenEncoder
 from app.bootstrap import served_bundle
 from app.core.bundle import load_bundle
 from app.main import create_app

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from app.adapters import torch_encoder
-from app.adapters.cuda_graphs import CudaGraphs, padded_rows
-from app.adapters.encoder_engines import open_encoder
-from app.adapters.onnx_encoder import OnnxEncoder
-from app.adapters.torch_encoder import TorchEncoder
+from app.adapters.encoders import torch_encoder
+from app.adapters.encoders.cuda_graphs import CudaGraphs, padded_rows
+from app.adapters.encoders.engines import open_encoder
+from app.adapters.encoders.onnx_encoder import OnnxEncoder
+from app.adapters.encoders.torch_encoder import TorchEncoder
 from app.core.bundle import load_bundle, write_manifest
 from app.core.encoder_spec import EncoderSpec
 from app.core.errors import BundleError, EncodingError

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from app.adapters.edge_store import EdgePassageStore
+from app.adapters.edge.store import EdgePassageStore
 from app.core.errors import StoreError
 from app.core.types import Passage
 from tests.fakes import FAKE_COLLECTION, embed
@@ -73,7 +73,7 @@ async def create_until_killed(directory: Path) -> None:
 async def start_a_child_that_ends_with_us(_directory: Path) -> None:
     """Start a program that would run for a minute, and say its process id once it is under way."""
     program = (
-        "import os, sys, time; from app.adapters.edge_build import end_with_parent; "
+        "import os, sys, time; from app.adapters.edge.build import end_with_parent; "
         "end_with_parent(os.getppid()); sys.stdout.write('ready\\n'); sys.stdout.flush(); "
         "time.sleep(60)"
     )

@@ -7,7 +7,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from app.adapters.feedback_sql import feedback_log
+from app.adapters.feedback.sql import feedback_log
 from tests.app.core.feedback.statements import entry
 
 

@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from app.adapters import allocator
-from app.adapters.encoder_engines import open_encoder
+from app.adapters.encoders.engines import open_encoder
 from app.core.bundle import load_bundle
 from tests.bundles import write_tiny_bundle
 

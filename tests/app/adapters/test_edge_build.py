@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.adapters.edge_store import EdgePassageStore
+from app.adapters.edge.store import EdgePassageStore
 from app.core.errors import StoreError, StoreUnavailableError
 from app.core.types import (
     ANY_PASSAGE,

@@ -2,9 +2,9 @@ import asyncio
 
 import numpy as np
 
-from app.adapters import edge_builds
-from app.adapters.edge_builds import SettledBuilds
-from app.adapters.edge_store import EdgePassageStore
+from app.adapters.edge import builds as edge_builds
+from app.adapters.edge.builds import SettledBuilds
+from app.adapters.edge.store import EdgePassageStore
 from app.core.errors import StoreError, StoreUnavailableError
 from app.core.types import EmbeddedPassage, Passage
 from tests.fakes import FAKE_COLLECTION, FAKE_DIM

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.edge_store import EdgePassageStore
+from app.adapters.edge.store import EdgePassageStore
 from app.core.types import NearestQuery
 from tests.app.adapters.edge_children import numbered_passage
 from tests.fakes import FAKE_COLLECTION, embed
@@ -99,7 +99,7 @@ def test_a_builder_ends_with_the_process_that_started_it(tmp_path):
 def test_a_builder_does_not_start_for_a_process_that_is_gone(tmp_path):
     with killed_child("open", tmp_path) as gone:
         read_line(gone)
-    command = (sys.executable, "-m", "app.adapters.edge_build", str(tmp_path / "x"), "32")
+    command = (sys.executable, "-m", "app.adapters.edge.build", str(tmp_path / "x"), "32")
     builder = subprocess.run([*command, str(gone.pid)], capture_output=True, text=True, check=False)
     assert builder.returncode == 1
     assert "is gone" in builder.stderr

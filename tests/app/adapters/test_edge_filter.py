@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.adapters.edge_shard import PassageShard
+from app.adapters.edge.shard import PassageShard
 from app.adapters.passage_payload import point_id
 from app.core.passages.fields import MAX_INTEGER
 from app.core.passages.filters import matches, parse_filter

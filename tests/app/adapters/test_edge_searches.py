@@ -3,7 +3,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from app.adapters.edge_searches import MAX_SHARED, SharedSearches
+from app.adapters.edge.searches import MAX_SHARED, SharedSearches
 from app.core.errors import StoreError
 from app.core.types import NearestQuery, Passage, ScoredPassage
 

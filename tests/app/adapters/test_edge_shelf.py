@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.adapters.edge_shelf import EdgeShelf
+from app.adapters.edge.shelf import EdgeShelf
 from app.core.errors import StoreError
 from app.core.types import IndexedWith, Served
 from tests.fakes import FAKE_COLLECTION

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import qdrant_edge as qe
 
-from app.adapters.edge_directory import LOCK_FILE, RECORD_FILE
-from app.adapters.edge_shard import PassageShard
-from app.adapters.edge_store import EdgePassageStore
+from app.adapters.edge.directory import LOCK_FILE, RECORD_FILE
+from app.adapters.edge.shard import PassageShard
+from app.adapters.edge.store import EdgePassageStore
 from app.core.errors import (
     EncoderMismatchError,
     StoreError,
@@ -391,7 +391,7 @@ async def test_passages_from_before_they_had_hashes_and_documents_are_read(root,
             "metadata": json.dumps(passage.metadata),
         }
 
-    monkeypatch.setattr("app.adapters.edge_shard.to_payload", to_old_payload)
+    monkeypatch.setattr("app.adapters.edge.shard.to_payload", to_old_payload)
     await create_with_passages(root)
     await assert_holds_passages(root)
     store = await opened(root)

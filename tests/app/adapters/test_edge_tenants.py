@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.adapters.edge_store import EdgePassageStore
+from app.adapters.edge.store import EdgePassageStore
 from app.core.access.tenancy import with_tenant_field
 from tests.app.core.access.test_tenancy import FIELDS, TENANTS, VERBS, Model
 from tests.fakes import FAKE_COLLECTION

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.adapters import encoder_engines
-from app.adapters.encoder_engines import open_encoder
-from app.adapters.onnx_encoder import OnnxEncoder
+from app.adapters.encoders import engines as encoder_engines
+from app.adapters.encoders.engines import open_encoder
+from app.adapters.encoders.onnx_encoder import OnnxEncoder
 from app.core.bundle import Bundle, load_bundle
 from app.core.errors import BundleError
 from tests.bundles import write_tiny_bundle

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from app.adapters.feedback_sql import feedback_log
+from app.adapters.feedback.sql import feedback_log
 from app.core.feedback.entries import Kept
 from tests.app.core.feedback.statements import entry
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import SecretStr
 
-from app.adapters.feedback_key import KEY_FILE, feedback_key
+from app.adapters.feedback.key import KEY_FILE, feedback_key
 from app.core.errors import FeedbackLogError
 
 

@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 
-from app.adapters.feedback_sql import feedback_log
+from app.adapters.feedback.sql import feedback_log
 from app.core.errors import FeedbackLogError
 from app.core.feedback.entries import FeedbackLog, Kept
 from tests.app.core.feedback.statements import entry

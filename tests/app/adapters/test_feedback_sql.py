@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from app.adapters.feedback_sql import LOG_FILE, feedback_log
+from app.adapters.feedback.sql import LOG_FILE, feedback_log
 from app.core.errors import FeedbackLogError
 from tests.app.core.feedback.statements import entry
 

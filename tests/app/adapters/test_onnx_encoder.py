@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from app.adapters import token_encoder
-from app.adapters.onnx_encoder import OnnxEncoder
+from app.adapters.encoders import token_encoder
+from app.adapters.encoders.onnx_encoder import OnnxEncoder
 from app.core.errors import BundleError, EncodingError, UnencodableTextError
 from tests.bundles import TINY_MODEL, TINY_TOKENIZER, tiny_spec
 

@@ -4,7 +4,7 @@ import grpc
 import pytest
 from grpc.aio import AioRpcError, Metadata
 
-from app.adapters.qdrant_errors import classify
+from app.adapters.qdrant.errors import classify
 
 
 def grpc_error(code: grpc.StatusCode, details: str = "what went wrong") -> AioRpcError:

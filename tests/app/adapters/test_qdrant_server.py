@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from app.adapters.qdrant_connection import QdrantConnection, connect
-from app.adapters.qdrant_options import QdrantOptions
-from app.adapters.qdrant_shelf import QdrantShelf
-from app.adapters.qdrant_store import QdrantPassageStore
+from app.adapters.qdrant.connection import QdrantConnection, connect
+from app.adapters.qdrant.options import QdrantOptions
+from app.adapters.qdrant.shelf import QdrantShelf
+from app.adapters.qdrant.store import QdrantPassageStore
 from app.adapters.resilience import CallPolicy
 from app.core.access.tenancy import with_tenant_field
 from app.core.errors import StoreError, StoreUnavailableError

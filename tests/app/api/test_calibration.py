@@ -1,6 +1,6 @@
 """GET /v1/calibration and the page that draws it."""
 
-from app.api.page_routes import PAGE_POLICY
+from app.api.routes.page import PAGE_POLICY
 
 
 async def test_the_evidence_for_the_probabilities_is_told(client):

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.api.compatibility_routes import EMBEDDING_REQUESTS, RERANK_REQUESTS
+from app.api.routes.compatibility import EMBEDDING_REQUESTS, RERANK_REQUESTS
 from app.core.search.embeddings import MAX_TEXTS
 from app.core.search.reranking import MAX_DOCUMENTS
 from tests.app.api.problems import pointers, problem_of

@@ -10,17 +10,17 @@ import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel, TypeAdapter
 
-from app.api import passage_examples
 from app.api.access import POLICY, PUBLIC
-from app.api.answer_schemas import SearchBatchResponse, SearchResponse
-from app.api.examples import (
+from app.api.examples import passage as passage_examples
+from app.api.examples.search import (
     BATCH_REQUESTS,
     BATCH_RESPONSES,
     SEARCH_REQUESTS,
     SEARCH_RESPONSES,
 )
 from app.api.problem import PROBLEM_MEDIA_TYPE
-from app.api.schemas import Closing, LineAnswer
+from app.api.schemas.answer import SearchBatchResponse, SearchResponse
+from app.api.schemas.common import Closing, LineAnswer
 from app.core.errors import EncoderMismatchError
 from tests.app.api.conftest import serving, until_started
 from tests.app.api.test_operations import failing

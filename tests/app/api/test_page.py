@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import app.api.page_routes as page_routes
+import app.api.routes.page as page_routes
 from tests.app.api.keys import add_key
 from tests.app.api.problems import problem_of
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.api.passage_schemas import MAX_PAGE
+from app.api.schemas.passage import MAX_PAGE
 from app.core.types import FieldKind
 from tests.app.api.problems import pointers, problem_of
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters import backup_archive
-from app.adapters.edge_directory import hold_directory
+from app.adapters.edge.directory import hold_directory
 from tests.app.cli.conftest import GEZEITEN, TIDES, WHEEL, Isoglot
 from tests.bundles import write_tiny_bundle
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app.adapters.feedback_sql import feedback_log
+from app.adapters.feedback.sql import feedback_log
 from app.cli.application import cli as isoglot
 from app.cli.exits import Exit
 from app.core.bundle import load_bundle

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from app.cli.demo import GIBBERISH_QUERIES
-from app.cli.demo_data import demo_directory, load_corpus
+from app.cli.demonstration.data import demo_directory, load_corpus
+from app.cli.demonstration.demo import GIBBERISH_QUERIES
 from app.cli.exits import CannotStartError
 from tests.app.cli.conftest import GEZEITEN, TIDES, WHEEL
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from app.cli.demo_evaluation import (
+from app.cli.demonstration.evaluation import (
     JudgedAnswer,
     JudgedHit,
     agree,

@@ -4,8 +4,8 @@ import json
 import pytest
 
 from app.cli.exits import CannotStartError
-from app.cli.file_ranges import FileRange, cut, read_range
-from app.cli.passages_file import PassageLine, Rejection, read_passages
+from app.cli.ingest.file_ranges import FileRange, cut, read_range
+from app.cli.ingest.passages_file import PassageLine, Rejection, read_passages
 
 
 def line(number: int) -> str:

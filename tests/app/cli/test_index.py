@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from app.adapters.edge_directory import CollectionDirectory
-from app.cli import indexing
-from app.cli.passages_file import read_passages
+from app.adapters.edge.directory import CollectionDirectory
+from app.cli.ingest import indexing
+from app.cli.ingest.passages_file import read_passages
 from app.core.types import CollectionSpec
 from tests.app.cli.conftest import GEZEITEN, TIDES, WHEEL
 from tests.bundles import tiny_spec

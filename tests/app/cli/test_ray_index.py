@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.cli.file_ranges import FileRange
-from app.cli.ray_workers import RemoteWriter, StoreWriter
+from app.cli.ingest.file_ranges import FileRange
+from app.cli.ingest.ray_workers import RemoteWriter, StoreWriter
 from app.core.errors import InvalidPassageError
 from app.core.types import EmbeddedPassage, Passage
 from app.settings import load_settings
@@ -129,7 +129,7 @@ def test_a_run_that_ends_early_says_why_and_lets_go_of_the_store(
 def test_a_file_that_goes_away_ends_the_run(isoglot, lines, install, monkeypatch):
     install()
     gone = [FileRange("/nowhere/passages.jsonl", 1, 0, 10)]
-    monkeypatch.setattr("app.cli.ray_index.cut", lambda _: gone)
+    monkeypatch.setattr("app.cli.ingest.ray_index.cut", lambda _: gone)
 
     result = isoglot("index", lines(TIDES), "--ray", "local")
 

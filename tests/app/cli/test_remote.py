@@ -4,9 +4,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from app.api.search_schemas import SearchBody
+from app.api.schemas.search import SearchBody
 from app.cli.exits import CannotStartError, UsageError
-from app.cli.passages_file import PassageLine, Rejection
+from app.cli.ingest.passages_file import PassageLine, Rejection
 from app.cli.remote import RemoteService
 from app.core.types import Passage
 

@@ -5,8 +5,8 @@ import httpx
 import pytest
 
 from app.cli.exits import CannotStartError, Exit, UsageError
-from app.cli.replay import Replay, queries_of, run_replay
-from app.cli.replay_traffic import HEALTHY, Fault, RecordedQuery, Traffic, fault_of
+from app.cli.replaying.replay import Replay, queries_of, run_replay
+from app.cli.replaying.traffic import HEALTHY, Fault, RecordedQuery, Traffic, fault_of
 
 QUERIES = [RecordedQuery(query="why do tides rise", language="en", relevant=("tides.en",))]
 MODEL = {"bundle": "b", "encoder": "e", "calibrator": "c", "collection": "passages"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.cli.exits import CannotStartError, UsageError
-from app.cli.replay_traffic import (
+from app.cli.replaying.traffic import (
     HEALTHY,
     RecordedQuery,
     Tally,

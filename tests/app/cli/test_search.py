@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.api.answer_schemas import SearchResponse
+from app.api.schemas.answer import SearchResponse
 from tests.app.cli.conftest import GEZEITEN, TIDES, WHEEL
 from tests.bundles import tiny_spec, write_tiny_bundle
 

@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from app import client as package
-from app.api import answer_schemas, schemas, search_schemas
+from app.api.schemas import answer as answer_schemas
+from app.api.schemas import common as schemas
+from app.api.schemas import search as search_schemas
 from app.client import (
     AsyncIsoglot,
     AuthenticationError,

@@ -1,0 +1,335 @@
+"""One shard of Qdrant Edge: the only module that talks to the engine while the service runs.
+
+Everything here is synchronous and short, and holds the GIL as the engine does. Callers validate
+before they write: the engine logs a write before it looks at it, so a write that it rejects is
+applied all the same when the shard is loaded next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self, cast
+
+import qdrant_edge as qe
+
+from app.adapters.edge.filter import create_index, drop_index, engine_filter, indexed_fields
+from app.adapters.passage_cache import PassageCache
+from app.adapters.passage_payload import (
+    FIELDS_KEY,
+    HASH_KEY,
+    VECTOR_NAME,
+    field_key,
+    field_payload,
+    from_payload,
+    point_id,
+    to_payload,
+)
+from app.core.errors import StoreError
+from app.core.passages.fields import kind_of
+from app.core.types import (
+    EmbeddedPassage,
+    FieldKind,
+    Filter,
+    NearestQuery,
+    Passage,
+    PassageFilter,
+    ScoredPassage,
+    VectorArray,
+)
+
+SEARCH_BEAM = 128
+"""Candidates the approximate index keeps while it walks (``hnsw_ef``)."""
+
+KEPT_COUNTS = 256
+"""Filters whose passages per language are remembered until the next write."""
+
+OVERSAMPLING = 2.0
+"""How many times more candidates are taken from int8 vectors than are rescored exactly."""
+
+# Quantized vectors are not rescored by default, and their scores are off by up to 0.007.
+_EXACT_SCORES = qe.SearchParams(
+    hnsw_ef=SEARCH_BEAM,
+    quantization=qe.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+)
+
+
+@contextmanager
+def engine_errors(action: str) -> Iterator[None]:
+    """Translate what the engine raises.
+
+    Args:
+        action: What was tried, to complete "The storage engine could not ...".
+
+    Raises:
+        StoreError: Anything went wrong inside.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise StoreError(f"The storage engine could not {action}: {error}") from error
+
+
+def vector_config(dim: int) -> dict[str, qe.EdgeVectorParams]:
+    """Return the vectors of a shard: one, named, compared by cosine."""
+    return {VECTOR_NAME: qe.EdgeVectorParams(size=dim, distance=qe.Distance.Cosine)}
+
+
+class PassageShard:
+    """An open shard; made by ``create`` or ``load``.
+
+    Args:
+        shard: The engine's shard.
+        fields: Declared fields, whose values the payload of every point holds.
+    """
+
+    def __init__(self, shard: qe.EdgeShard, fields: Mapping[str, FieldKind]) -> None:
+        self._shard = shard
+        self._fields = fields
+        # Counting takes the engine longer than searching does, and is asked for as often.
+        self._languages: dict[Filter | None, dict[str, int]] = {}
+        self._cache: PassageCache[qe.PointId] = PassageCache()
+        self._create_indexes()
+
+    @classmethod
+    def create(cls, path: Path, dim: int) -> Self:
+        """Create an empty shard for vectors of ``dim`` dimensions, with a write-ahead log."""
+        config = qe.EdgeConfig(vectors=vector_config(dim), wal_enabled=True)
+        with engine_errors(f"create {path}"):
+            return cls(qe.EdgeShard.create(str(path), config), {})
+
+    @classmethod
+    def load(cls, path: Path, dim: int, fields: Mapping[str, FieldKind]) -> Self:
+        """Open an existing shard, replaying its log.
+
+        Raises:
+            StoreError: It is damaged, or its vectors do not have ``dim`` dimensions.
+        """
+        config = qe.EdgeConfig(vectors=vector_config(dim))
+        with engine_errors(f"load {path}"):
+            return cls(qe.EdgeShard.load(str(path), config), fields)
+
+    def forget_fields(self, fields: Mapping[str, FieldKind]) -> None:
+        """Drop the indexes of declared fields that are not among ``fields`` as they are."""
+        for name, kind in self._fields.items():
+            if fields.get(name) != kind:
+                with engine_errors("drop an index"):
+                    self._shard.update(drop_index(name))
+
+    def rewrite_fields(self, passages: Sequence[Passage], fields: Mapping[str, FieldKind]) -> None:
+        """Write the values of other fields into the payload of stored passages."""
+        for passage in passages:
+            payload = {FIELDS_KEY: field_payload(passage, fields)}
+            with engine_errors("declare fields"):
+                self._shard.update(qe.UpdateOperation.set_payload([point_id(passage.id)], payload))
+
+    def adopt_fields(self, fields: Mapping[str, FieldKind]) -> None:
+        """Take fields as declared that every payload holds by now, and index them."""
+        self._fields = fields
+        self._create_indexes()
+
+    @property
+    def passages(self) -> int:
+        """Number of passages."""
+        with engine_errors("describe itself"):
+            return self._shard.info().points_count
+
+    @property
+    def indexed_passages(self) -> int:
+        """Number of passages that the approximate index covers."""
+        with engine_errors("describe itself"):
+            return self._shard.info().indexed_vectors_count
+
+    def upsert(self, passages: Sequence[EmbeddedPassage]) -> None:
+        """Insert or replace passages that have been validated."""
+        points = [
+            qe.Point(
+                point_id(embedded.passage.id),
+                {VECTOR_NAME: _numbers(embedded.vector)},
+                to_payload(embedded, self._fields),
+            )
+            for embedded in passages
+        ]
+        self._upsert_points(points)
+
+    def delete(self, ids: Collection[str]) -> int:
+        """Delete passages; returns how many of them existed."""
+        existing: list[qe.PointId] = [record.id for record in self._retrieve(ids, payload=False)]
+        self._will_write(existing)
+        with engine_errors("delete passages"):
+            self._shard.update(qe.UpdateOperation.delete_points(existing))
+        return len(existing)
+
+    def get(self, ids: Sequence[str]) -> list[Passage]:
+        """Return the passages that exist, in the order of ``ids``."""
+        found = {record.id: _passage(record) for record in self._retrieve(ids, payload=True)}
+        return [found[key] for key in map(point_id, ids) if key in found]
+
+    def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the content hash of every passage that exists; empty where it has none."""
+        records = self._retrieve(ids, payload=["id", HASH_KEY])
+        payloads = [record.payload or {} for record in records]
+        return {payload["id"]: payload.get(HASH_KEY, "") for payload in payloads}
+
+    def scan(self, where: PassageFilter, limit: int, after: str | None) -> list[Passage]:
+        """Return the next eligible passages in the order of their point ids."""
+        start = None if after is None else point_id(after)
+        request = qe.ScrollRequest(
+            # The engine begins with ``offset`` itself.
+            offset=start,
+            limit=limit + 1,
+            filter=engine_filter(where),
+            with_payload=True,
+        )
+        with engine_errors("list passages"):
+            records, _ = self._shard.scroll(request)
+        return [_passage(record) for record in records if record.id != start][:limit]
+
+    def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
+        """Answer every query in one batch; best score first, then by id.
+
+        One passage more than asked for is fetched: only if it ties with the last one wanted did
+        the engine choose among equals, and then the whole tie is fetched, to choose by id. What
+        the passages say is not asked for here, but read afterwards if it is not known yet.
+        """
+        passages = self.passages
+        limits = [min(query.limit, passages) for query in queries]
+        nearest = self._nearest(queries, [limit + 1 for limit in limits])
+        batches = [
+            [(point.id, _cosine(point)) for point in self._with_ties(query, limit, points)]
+            for query, limit, points in zip(queries, limits, nearest, strict=True)
+        ]
+        found = self._cache.get({key for batch in batches for key, _ in batch}, self._read)
+        return [_ranked(batch, found)[:n] for batch, n in zip(batches, limits, strict=True)]
+
+    def count(self, where: PassageFilter) -> int:
+        """Return the exact number of eligible passages."""
+        if where.condition is None:
+            return sum(self.languages(where).values())
+        request = qe.CountRequest(exact=True, filter=engine_filter(where))
+        with engine_errors("count passages"):
+            return self._shard.count(request)
+
+    def languages(self, where: PassageFilter) -> dict[str, int]:
+        """Return the exact number of eligible passages per language, most frequent first."""
+        counts = self._languages.get(where.condition)
+        if counts is None:
+            counts = self._count_languages(PassageFilter(condition=where.condition))
+            if len(self._languages) >= KEPT_COUNTS:
+                del self._languages[next(iter(self._languages))]
+            self._languages[where.condition] = counts
+        if where.languages is None:
+            return dict(counts)
+        return {code: n for code, n in counts.items() if code in where.languages}
+
+    def facets(self, field: str, where: PassageFilter, limit: int) -> dict[str | int | bool, int]:
+        """Return the exact number of eligible passages per value, most frequent first."""
+        request = qe.FacetRequest(
+            field_key(field), limit=limit, exact=True, filter=engine_filter(where)
+        )
+        with engine_errors("count values"):
+            hits = self._shard.facet(request).hits
+        # The engine goes on listing values of which nothing is left.
+        counts = sorted((-hit.count, hit.value) for hit in hits if hit.count > 0)
+        is_bool = kind_of(field, self._fields, pointer="/field") == "bool"
+        return {(value == "true" if is_bool else value): -count for count, value in counts}
+
+    def copy_to(self, other: PassageShard, ids: Collection[str]) -> None:
+        """Make ``other`` agree with this shard on some ids, deletions included."""
+        records = self._retrieve(ids, payload=True, vector=True)
+        other.delete(set(ids) - {_passage(record).id for record in records})
+        other._upsert_points(
+            [qe.Point(record.id, record.vector or {}, record.payload) for record in records]
+        )
+
+    def flush(self) -> None:
+        """Make every write survive loss of power, and let the log shrink."""
+        with engine_errors("flush"):
+            self._shard.flush()
+
+    def close(self) -> None:
+        """Let go of the files; the object is of no use afterwards."""
+        with engine_errors("close"):
+            self._shard.close()
+
+    def _upsert_points(self, points: list[qe.Point]) -> None:
+        self._will_write([point.id for point in points])
+        with engine_errors("store passages"):
+            self._shard.update(qe.UpdateOperation.upsert_points(points))
+
+    def _will_write(self, keys: Collection[qe.PointId]) -> None:
+        self._languages.clear()
+        self._cache.forget(keys)
+
+    def _count_languages(self, where: PassageFilter) -> dict[str, int]:
+        counts = self.facets("language", where, max(1, self.passages))
+        return {str(code): n for code, n in counts.items()}
+
+    def _create_indexes(self) -> None:
+        # Filtering without an index is a scan. It must precede the first point, because an
+        # approximate index is linked for the payload indexes that exist when it is built.
+        with engine_errors("index the fields"):
+            for name, kind in indexed_fields(self._fields).items():
+                self._shard.update(create_index(name, kind))
+
+    def _retrieve(
+        self, ids: Collection[str], *, payload: bool | list[str], vector: bool = False
+    ) -> list[qe.Record]:
+        keys: list[qe.PointId] = [point_id(passage_id) for passage_id in ids]
+        with engine_errors("read passages"):
+            return self._shard.retrieve(keys, with_payload=payload, with_vector=vector)
+
+    def _nearest(
+        self, queries: Sequence[NearestQuery], limits: Sequence[int]
+    ) -> list[list[qe.ScoredPoint]]:
+        requests = [
+            qe.QueryRequest(
+                limit=limit,
+                query=qe.Query.Nearest(_numbers(query.vector), using=VECTOR_NAME),
+                filter=engine_filter(query.where),
+                params=_EXACT_SCORES,
+            )
+            for query, limit in zip(queries, limits, strict=True)
+        ]
+        with engine_errors("search"):
+            return self._shard.query_batch(qe.QueryBatchRequest(requests))
+
+    def _with_ties(
+        self, query: NearestQuery, limit: int, points: list[qe.ScoredPoint]
+    ) -> list[qe.ScoredPoint]:
+        """Return the nearest points down to the last one that ties with rank ``limit``."""
+        fetched = limit + 1
+        while len(points) == fetched and _cosine(points[-1]) == _cosine(points[limit - 1]):
+            fetched *= 2
+            [points] = self._nearest([query], [fetched])
+        return points
+
+    def _read(self, keys: Sequence[qe.PointId]) -> dict[qe.PointId, Passage]:
+        with engine_errors("read passages"):
+            records = self._shard.retrieve(list(keys), with_payload=True, with_vector=False)
+        return {record.id: _passage(record) for record in records}
+
+
+def _numbers(vector: VectorArray) -> list[float]:
+    """The engine reads numpy arrays as they are; its type stub knows lists only."""
+    return cast("list[float]", vector)
+
+
+def _ranked(
+    scored: Sequence[tuple[qe.PointId, float]], passages: Mapping[qe.PointId, Passage]
+) -> list[ScoredPassage]:
+    hits = [ScoredPassage(passages[key], score) for key, score in scored]
+    hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
+    return hits
+
+
+def _passage(record: qe.Record) -> Passage:
+    payload = record.payload  # converted anew each time it is read
+    assert payload is not None
+    return from_payload(payload)
+
+
+def _cosine(point: qe.ScoredPoint) -> float:
+    """Rounding in float32 can put the cosine of equal vectors a hair above 1."""
+    return min(1.0, max(-1.0, point.score))

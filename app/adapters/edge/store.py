@@ -1,0 +1,331 @@
+"""The embedded passage store: Qdrant Edge inside this process, no service to start.
+
+The engine holds the GIL during every call, so a thread would keep the event loop no freer.
+Therefore engine calls run on the loop, and no method awaits between taking the shard and using
+it: nothing runs beside a swap or a close, and readers need no lock. Long writes are cut into
+chunks with a breath between them; writers share one lock, so that they never run beside each
+other, beside the copying of the shard, or beside a swap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from app.adapters.disk_room import require_room, tree_bytes
+from app.adapters.edge.build import finish_build, start_build
+from app.adapters.edge.builds import SettledBuilds
+from app.adapters.edge.directory import RECORD_FILE, copy_tree, remove_tree, sync_tree
+from app.adapters.edge.searches import SharedSearches
+from app.adapters.edge.session import EdgeSession, IndexBuild
+from app.adapters.edge.shard import PassageShard
+from app.adapters.store_validation import (
+    is_usable_id,
+    validate_facets,
+    validate_passages,
+    validate_queries,
+    validate_scan,
+)
+from app.core.errors import CountMismatchError, StoreError, StoreUnavailableError
+from app.core.types import (
+    ANY_PASSAGE,
+    BuildReport,
+    CollectionSpec,
+    EmbeddedPassage,
+    FieldKind,
+    NearestQuery,
+    Passage,
+    PassageFilter,
+    ScoredPassage,
+    StoreHealth,
+)
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+INDEX_THRESHOLD = 20_000
+"""Passages that are searched exactly, in about two milliseconds; beyond, an index pays."""
+
+CHUNK = 128
+"""Passages written between two breaths of the event loop: about 10 ms at 384 dimensions."""
+
+
+class EdgePassageStore:
+    """A ``PassageStore`` over a directory that one process has open at a time.
+
+    An acknowledged write survives the death of the process; it survives loss of power once it is
+    flushed: at once with ``durable=True``, otherwise after ``flush_every`` writes or on close.
+
+    Args:
+        directory: Where the collection lives; created by ``open``.
+        index_threshold: Up to this many passages are searched exactly, without an index.
+        flush_every: Writes after which the log is flushed, which also keeps it from growing.
+        settle_seconds: The index is built by itself once nothing has been written for this long;
+            ``None`` leaves building to who calls ``build``.
+        reserve: Bytes that stay free on the disk: what would take them is refused.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        index_threshold: int = INDEX_THRESHOLD,
+        flush_every: int = 2_000,
+        settle_seconds: float | None = None,
+        reserve: int = 0,
+    ) -> None:
+        self._root = directory
+        self._reserve = reserve
+        self._index_threshold = index_threshold
+        self._flush_every = flush_every
+        self._session: EdgeSession | None = None
+        self._indexing = SettledBuilds(self._index, settle_seconds)
+        self._searches = SharedSearches(self._search_now)
+
+    async def open(self, spec: CollectionSpec) -> None:
+        """Load the collection, or create it, and clear away what a crash has left behind.
+
+        Raises:
+            EncoderMismatchError: It was indexed with another encoder; nothing was changed.
+            StoreLockedError: Another process has the directory open.
+            StorageFullError: There is no room for a new collection.
+            StoreError: The store is open already, or the directory is damaged or unusable.
+        """
+        if self._session is not None:
+            raise StoreError(f"The store in {self._root} is open already; close it first.")
+        if not (self._root / RECORD_FILE).exists():
+            require_room(self._root, reserve=self._reserve)
+        session = EdgeSession.begin(self._root, spec)
+        try:
+            await session.declare_fields()
+        except BaseException:
+            await session.end()
+            raise
+        self._session = session
+        self._indexing.begin()
+
+    @property
+    def fields(self) -> Mapping[str, FieldKind]:
+        """Members of the metadata that filters may read."""
+        return self._opened().spec.fields
+
+    async def close(self) -> None:
+        """Stop a build that is running, flush, and let go of the directory."""
+        session = self._session
+        if session is None:
+            return
+        try:
+            await self._indexing.end()
+            await session.end()
+        finally:
+            if session.ended and self._session is session:
+                self._session = None
+
+    async def upsert(self, passages: Sequence[EmbeddedPassage], *, durable: bool) -> None:
+        """Insert or replace passages by id; see ``PassageStore.upsert``.
+
+        A call of more than ``CHUNK`` passages becomes visible chunk by chunk.
+
+        Raises:
+            StorageFullError: The disk has no room; chunks before that are stored.
+        """
+        session = self._opened()
+        validate_passages(passages, session.spec.dim)
+        async with session.writing():
+            for chunk in _chunks(passages):
+                require_room(self._root, reserve=self._reserve)
+                session.will_write([embedded.passage.id for embedded in chunk])
+                session.shard.upsert(chunk)
+                await self._breathe(session)
+            if durable:
+                session.flush()
+        self._indexing.written()
+
+    async def delete(self, ids: Collection[str]) -> int:
+        """Delete passages; returns how many of them existed."""
+        session = self._opened()
+        usable = sorted({passage_id for passage_id in ids if is_usable_id(passage_id)})
+        deleted = 0
+        async with session.writing():
+            for chunk in _chunks(usable):
+                session.will_write(chunk)
+                deleted += session.shard.delete(chunk)
+                await self._breathe(session)
+        return deleted
+
+    async def delete_where(self, where: PassageFilter, *, expected: int | None = None) -> int:
+        """Delete the eligible passages; see ``PassageStore.delete_where``. It survives power loss.
+
+        Raises:
+            CountMismatchError: They are not ``expected``; nothing was deleted.
+        """
+        session = self._opened()
+        deleted = 0
+        async with session.writing():
+            found = session.shard.count(where)
+            if expected is not None and found != expected:
+                raise CountMismatchError(expected=expected, found=found)
+            while page := session.shard.scan(where, CHUNK, None):
+                ids = [passage.id for passage in page]
+                session.will_write(ids)
+                deleted += session.shard.delete(ids)
+                await self._breathe(session)
+            if deleted:
+                session.flush()
+        return deleted
+
+    async def get(self, ids: Sequence[str]) -> list[Passage]:
+        """Return the passages that exist, in the order of ``ids``."""
+        shard = self._opened().shard
+        return shard.get([passage_id for passage_id in ids if is_usable_id(passage_id)])
+
+    async def content_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the content hash of every passage that exists; empty where it has none."""
+        shard = self._opened().shard
+        return shard.content_hashes([passage_id for passage_id in ids if is_usable_id(passage_id)])
+
+    async def scan(
+        self, *, limit: int, where: PassageFilter = ANY_PASSAGE, after: str | None = None
+    ) -> list[Passage]:
+        """Return the next eligible passages; see ``PassageStore.scan``."""
+        shard = self._opened().shard
+        validate_scan(limit, after)
+        return shard.scan(where, limit, after)
+
+    async def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
+        """Answer every query; best score first, then by id.
+
+        Raises:
+            InvalidInputError: A vector has the wrong size, is not finite or not of norm 1, or a
+                limit is below 1.
+        """
+        validate_queries(queries, self._opened().spec.dim)
+        return await self._searches.search(queries)
+
+    async def count(self, where: PassageFilter = ANY_PASSAGE) -> int:
+        """Return the number of eligible passages."""
+        return self._opened().shard.count(where)
+
+    async def languages(self, where: PassageFilter = ANY_PASSAGE) -> Mapping[str, int]:
+        """Return the number of eligible passages per language, most frequent first."""
+        return self._opened().shard.languages(where)
+
+    async def facets(
+        self, field: str, *, limit: int, where: PassageFilter = ANY_PASSAGE
+    ) -> Mapping[str | int | bool, int]:
+        """Return the number of eligible passages per value; see ``PassageStore.facets``."""
+        session = self._opened()
+        validate_facets(field, limit, session.spec.fields)
+        return session.shard.facets(field, where, limit)
+
+    async def health(self) -> StoreHealth:
+        """Say which engine runs and how much it holds."""
+        shard = self._opened().shard
+        return StoreHealth(
+            engine=f"qdrant-edge {version('qdrant-edge-py')}",
+            passages=shard.passages,
+            indexed_passages=shard.indexed_passages,
+        )
+
+    async def build(self) -> BuildReport:
+        """Build the approximate index, if there are more than ``index_threshold`` passages.
+
+        A copy of the shard is built in a child process and swapped in. Searches are answered all
+        along; writes wait while the shard is copied and while the writes made since are carried
+        over, and go on during the build itself. Whatever fails, the live shard is untouched.
+
+        Raises:
+            StoreUnavailableError: A build is running already, or the store was closed meanwhile.
+            StoreError: The build failed.
+        """
+        started = time.perf_counter()
+        session = self._opened()
+        if session.shard.passages > self._index_threshold:
+            await self._rebuild(session)
+            session = self._opened()
+        return BuildReport(
+            passages=session.shard.passages,
+            indexed_passages=session.shard.indexed_passages,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _search_now(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
+        return self._opened().shard.search(queries)
+
+    async def _index(self) -> bool:
+        """Build the index if enough passages lack it; returns whether it was built."""
+        shard = self._opened().shard
+        if shard.passages - shard.indexed_passages <= self._index_threshold:
+            return False
+        await self.build()
+        return True
+
+    async def _rebuild(self, session: EdgeSession) -> None:
+        if session.build is not None:
+            raise StoreUnavailableError("An index build is running already; wait until it is done.")
+        build = session.new_build()
+        before = session.shard_path
+        try:
+            await _build_copy(session, build, self._reserve)
+            await _catch_up_and_swap(session, build)
+        except StoreError as error:
+            if session.closing:
+                raise StoreUnavailableError("The store was closed during the build.") from error
+            raise
+        finally:
+            session.build = None
+            discard = build.copy if session.shard_path == before else before
+            await _in_thread(remove_tree, discard)
+
+    def _opened(self) -> EdgeSession:
+        if self._session is None or self._session.closing:
+            raise StoreUnavailableError(f"The store in {self._root} is not open.")
+        return self._session
+
+    async def _breathe(self, session: EdgeSession) -> None:
+        session.flush_after(self._flush_every)
+        await asyncio.sleep(0)
+
+
+async def _build_copy(session: EdgeSession, build: IndexBuild, reserve: int) -> None:
+    async with session.writing():
+        session.flush()
+        # The copy, and about as much again for its index and what is written meanwhile.
+        wanted = 2 * tree_bytes(session.shard_path)
+        require_room(session.shard_path, reserve=reserve, wanted=wanted)
+        build.touched.clear()
+        await _in_thread(copy_tree, session.shard_path, build.copy)
+        build.process = await start_build(build.copy, session.spec.dim)
+    await finish_build(build.process)
+    await _in_thread(sync_tree, build.copy)
+
+
+async def _catch_up_and_swap(session: EdgeSession, build: IndexBuild) -> None:
+    async with session.writing():
+        built = PassageShard.load(build.copy, session.spec.dim, session.spec.fields)
+        try:
+            for chunk in _chunks(sorted(build.touched)):
+                session.shard.copy_to(built, chunk)
+                await asyncio.sleep(0)
+            built.flush()
+            session.swap(built, build.copy)
+        except BaseException:
+            built.close()
+            raise
+
+
+async def _in_thread(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Run work on files in a thread and return when it has ended, even when cancelled."""
+    running = asyncio.create_task(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        await asyncio.shield(running)
+    finally:
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))

@@ -1,0 +1,1 @@
+"""Encoders by engine: ONNX Runtime on a CPU, torch on a GPU."""

@@ -1,0 +1,1 @@
+"""The durable log of feedback and the key that signs its tokens."""

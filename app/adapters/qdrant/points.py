@@ -1,0 +1,319 @@
+"""The points of one collection on a Qdrant server: what is asked of them, request by request.
+
+Callers validate before they write.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from qdrant_client import AsyncQdrantClient, models
+
+from app.adapters.passage_payload import (
+    FIELDS_KEY,
+    HASH_KEY,
+    VECTOR_NAME,
+    field_key,
+    field_payload,
+    from_payload,
+    point_id,
+    to_payload,
+)
+from app.adapters.qdrant.collection import MAX_POINTS, SEARCH_BEAM
+from app.adapters.qdrant.connection import QdrantConnection
+from app.adapters.qdrant.filter import server_filter
+from app.core.errors import StoreError
+from app.core.passages.fields import kind_of
+from app.core.types import (
+    ANY_PASSAGE,
+    EmbeddedPassage,
+    FieldKind,
+    NearestQuery,
+    Passage,
+    PassageFilter,
+    ScoredPassage,
+)
+
+T = TypeVar("T")
+
+CHUNK = 256
+"""Points of one request that writes or reads payloads."""
+
+QUERY_CHUNK = 64
+"""Queries of one request."""
+
+CENSUS_SECONDS = 1.0
+"""How long the number of passages per language may be out of date; own writes show at once."""
+
+OVERSAMPLING = 2.0
+"""How many times more candidates are taken from int8 vectors than are rescored exactly."""
+
+# Quantized vectors are not rescored by default, and their scores are off by up to 0.007.
+_EXACT_SCORES = models.SearchParams(
+    hnsw_ef=SEARCH_BEAM,
+    quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+)
+
+
+class QdrantPoints:
+    """The points of a collection that exists, with its indexes.
+
+    Args:
+        connection: To the server.
+        collection: Name of the collection on the server.
+        fields: Declared fields, whose values the payload of every point holds.
+        clock: Seconds that do not go back.
+    """
+
+    def __init__(
+        self,
+        connection: QdrantConnection,
+        collection: str,
+        fields: Mapping[str, FieldKind],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._call = connection.call
+        self._collection = collection
+        self._fields = fields
+        self._clock = clock
+        self._census: tuple[float, Mapping[str, int]] | None = None
+
+    async def upsert(self, passages: Sequence[EmbeddedPassage]) -> None:
+        """Insert or replace passages, ``CHUNK`` a request."""
+        for chunk in chunks(passages, CHUNK):
+            points = [
+                models.PointStruct(
+                    id=str(point_id(embedded.passage.id)),
+                    vector={VECTOR_NAME: embedded.vector.tolist()},
+                    payload=to_payload(embedded, self._fields),
+                )
+                for embedded in chunk
+            ]
+            await self._upsert_points(points)
+
+    async def rewrite_fields(self, fields: Mapping[str, FieldKind]) -> None:
+        """Write the values of other declared fields into the payload of every point."""
+        after = None
+        while page := await self.scan(ANY_PASSAGE, CHUNK, after):
+            after = page[-1].id
+            await self._set_fields(page, fields)
+        self._fields = fields
+
+    async def delete(self, ids: Collection[str]) -> int:
+        """Delete passages; returns how many of them existed."""
+        deleted = 0
+        for chunk in chunks(sorted(ids), CHUNK):
+            found = [record.id for record in await self._retrieve(chunk, payload=False)]
+            if found:
+                await self._delete_points(models.PointIdsList(points=found))
+            deleted += len(found)
+        return deleted
+
+    async def delete_where(self, where: PassageFilter) -> None:
+        """Delete the eligible passages."""
+        condition = server_filter(where) or models.Filter()
+        await self._delete_points(models.FilterSelector(filter=condition))
+
+    async def get(self, ids: Sequence[str]) -> list[Passage]:
+        """Return the passages that exist, in the order of ``ids``."""
+        found: dict[str, Passage] = {}
+        for chunk in chunks(ids, CHUNK):
+            for record in await self._retrieve(chunk, payload=True):
+                passage = _passage(record)
+                found[passage.id] = passage
+        return [found[passage_id] for passage_id in ids if passage_id in found]
+
+    async def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the content hash of every passage that exists; empty where it has none."""
+        hashes: dict[str, str] = {}
+        for chunk in chunks(ids, CHUNK):
+            for record in await self._retrieve(chunk, payload=["id", HASH_KEY]):
+                payload = record.payload or {}
+                hashes[payload["id"]] = payload.get(HASH_KEY, "")
+        return hashes
+
+    async def scan(self, where: PassageFilter, limit: int, after: str | None) -> list[Passage]:
+        """Return the next eligible passages in the order of their point ids."""
+        found: list[Passage] = []
+        start = None if after is None else str(point_id(after))
+        while (wanted := min(limit - len(found), CHUNK)) > 0:
+            records = await self._scroll(where, wanted + 1, start)
+            fresh = [record for record in records if str(record.id) != start][:wanted]
+            found += map(_passage, fresh)
+            if len(fresh) < wanted:
+                break
+            start = str(fresh[-1].id)
+        return found
+
+    async def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
+        """Answer every query; best score first, then by id.
+
+        One passage more than asked for is fetched: only if it ties with the last one wanted did
+        the engine choose among equals, and then the whole tie is fetched, to choose by id.
+        """
+        found: list[list[ScoredPassage]] = []
+        for chunk in chunks(queries, QUERY_CHUNK):
+            limits = [min(query.limit, MAX_POINTS - 1) for query in chunk]
+            batches = await self._nearest(chunk, [limit + 1 for limit in limits])
+            for query, limit, points in zip(chunk, limits, batches, strict=True):
+                found.append(await self._rank(query, limit, points))
+        return found
+
+    async def count(self, where: PassageFilter) -> int:
+        """Return the exact number of eligible passages."""
+        condition = server_filter(where)
+        answer = await self._call(
+            "count passages",
+            lambda c: c.count(self._collection, count_filter=condition, exact=True),
+        )
+        return int(answer.count)
+
+    async def languages(self, where: PassageFilter) -> dict[str, int]:
+        """Return the exact number of eligible passages per language, most frequent first.
+
+        Without a condition the answer may be ``CENSUS_SECONDS`` old as to what other replicas
+        have written: every search asks for it.
+        """
+        if where.condition is not None:
+            return await self._count_languages(where)
+        now = self._clock()
+        if self._census is None or now - self._census[0] > CENSUS_SECONDS:
+            self._census = (now, await self._count_languages(ANY_PASSAGE))
+        _, census = self._census
+        wanted = where.languages
+        return {code: n for code, n in census.items() if wanted is None or code in wanted}
+
+    async def facets(
+        self, field: str, where: PassageFilter, limit: int
+    ) -> dict[str | int | bool, int]:
+        """Return the exact number of eligible passages per value, most frequent first."""
+        condition = server_filter(where)
+        answer = await self._call(
+            "count values",
+            lambda c: c.facet(
+                self._collection,
+                key=field_key(field),
+                facet_filter=condition,
+                limit=min(limit, MAX_POINTS),
+                exact=True,
+            ),
+        )
+        counts = sorted((-hit.count, hit.value) for hit in answer.hits if hit.count > 0)
+        is_bool = kind_of(field, self._fields, pointer="/field") == "bool"
+        return {(value == "true" if is_bool else value): -count for count, value in counts}
+
+    async def _upsert_points(self, points: list[models.PointStruct]) -> None:
+        await self._write("store passages", lambda c: c.upsert(self._collection, points))
+
+    async def _delete_points(self, which: models.PointIdsList | models.FilterSelector) -> None:
+        await self._write("delete passages", lambda c: c.delete(self._collection, which))
+
+    async def _set_fields(
+        self, passages: Sequence[Passage], fields: Mapping[str, FieldKind]
+    ) -> None:
+        changes: list[models.UpdateOperation] = [
+            models.SetPayloadOperation(
+                set_payload=models.SetPayload(
+                    payload={FIELDS_KEY: field_payload(passage, fields)},
+                    points=[str(point_id(passage.id))],
+                )
+            )
+            for passage in passages
+        ]
+        await self._write(
+            "declare fields", lambda c: c.batch_update_points(self._collection, changes)
+        )
+
+    async def _write(
+        self, action: str, attempt: Callable[[AsyncQdrantClient], Awaitable[object]]
+    ) -> None:
+        # The client waits for every write to be applied by default, which reads rely on.
+        self._census = None
+        try:
+            await self._call(action, attempt)
+        finally:
+            self._census = None
+
+    async def _count_languages(self, where: PassageFilter) -> dict[str, int]:
+        counts = await self.facets("language", where, MAX_POINTS)
+        return {str(code): n for code, n in counts.items()}
+
+    async def _retrieve(
+        self, ids: Collection[str], *, payload: bool | list[str]
+    ) -> list[models.Record]:
+        keys: list[Any] = [str(point_id(passage_id)) for passage_id in ids]
+        return await self._call(
+            "read passages",
+            lambda c: c.retrieve(self._collection, keys, with_payload=payload),
+        )
+
+    async def _scroll(
+        self, where: PassageFilter, limit: int, start: str | None
+    ) -> list[models.Record]:
+        condition = server_filter(where)
+        # The server begins with ``offset`` itself.
+        records, _ = await self._call(
+            "list passages",
+            lambda c: c.scroll(
+                self._collection,
+                scroll_filter=condition,
+                limit=limit,
+                offset=start,
+                with_payload=True,
+            ),
+        )
+        return records
+
+    async def _nearest(
+        self, queries: Sequence[NearestQuery], limits: Sequence[int]
+    ) -> list[list[models.ScoredPoint]]:
+        requests = [
+            models.QueryRequest(
+                query=query.vector.tolist(),
+                using=VECTOR_NAME,
+                limit=limit,
+                filter=server_filter(query.where),
+                params=_EXACT_SCORES,
+                with_payload=True,
+            )
+            for query, limit in zip(queries, limits, strict=True)
+        ]
+        answers = await self._call(
+            "search", lambda c: c.query_batch_points(self._collection, requests)
+        )
+        return [answer.points for answer in answers]
+
+    async def _rank(
+        self, query: NearestQuery, limit: int, points: list[models.ScoredPoint]
+    ) -> list[ScoredPassage]:
+        fetched = limit + 1
+        while len(points) == fetched < MAX_POINTS and _cosine(points[-1]) == _cosine(
+            points[limit - 1]
+        ):
+            fetched = min(fetched * 2, MAX_POINTS)
+            [points] = await self._nearest([query], [fetched])
+        hits = [ScoredPassage(_passage(point), _cosine(point)) for point in points]
+        hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
+        return hits[:limit]
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield the items in pieces."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _passage(point: models.Record | models.ScoredPoint) -> Passage:
+    try:
+        return from_payload(point.payload or {})
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"The point {point.id} on the Qdrant server holds no passage of Isoglot: {error!r}."
+        ) from error
+
+
+def _cosine(point: models.ScoredPoint) -> float:
+    """Rounding in float32 can put the cosine of equal vectors a hair above 1."""
+    return min(1.0, max(-1.0, point.score))

@@ -1,0 +1,119 @@
+"""GET /v1/calibration: what the stated probabilities rest on."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import Field, JsonValue
+
+from app.api.examples.model import CALIBRATIONS
+from app.api.problem import answered, documented
+from app.api.readiness import ServicesDep
+from app.api.wire import ResponseModel
+
+router = APIRouter()
+
+
+class HeadDescription(ResponseModel):
+    """One part of the calibrator: a logit that is linear in its features."""
+
+    features: list[str]
+    coef: list[float] = Field(description="One weight a feature.")
+    intercept: float
+    standard_errors: list[float] | None = Field(
+        description="Of the weights and the intercept, the intercept last; null where not known."
+    )
+
+
+class FitDescription(ResponseModel):
+    """What the calibrator was fitted on."""
+
+    source: str = Field(description="`bundle`, `judgements` or `feedback`.")
+    towards: str | None = Field(description="Calibrator that it was shrunk towards.")
+    hits: int
+    queries: int
+    relevant: int
+    languages: list[str]
+    corpus_sizes: list[int]
+    data_sha256: str
+    nll: tuple[float, float] = Field(description="Mean log loss before and after the fit.")
+
+
+class CalibrationOut(ResponseModel):
+    """The active calibrator. All members but the first are null where there is none."""
+
+    calibrator: str | None = Field(description="Its id; null where the bundle has none.")
+    kind: str | None = Field(examples=["logit-linear"])
+    encoder: str | None = Field(description="Fingerprint of the encoder that it was fitted for.")
+    heads: dict[str, HeadDescription] | None = Field(
+        description="`hit`, `pooled` (a language is not known) and `first_hit`."
+    )
+    score_range: tuple[float, float] | None = Field(description="Scores that the fit has seen.")
+    corpus_range: tuple[float, float] | None = Field(
+        description="Corpus sizes that the fit has seen."
+    )
+    fit: FitDescription | None
+    interval: dict[str, JsonValue] | None = Field(
+        description="What `probability_interval` is; null where the calibrator does not say."
+    )
+    language_offsets: dict[str, JsonValue] | None = Field(
+        description="What single languages add to the logit."
+    )
+    thresholds: dict[str, JsonValue] | None = Field(
+        description="Thresholds with a guarantee: `answer` and `hits`, null where there is none."
+    )
+    metrics: dict[str, JsonValue] | None = Field(description="What the fit reported, held out.")
+    evidence: dict[str, JsonValue] | None = Field(
+        description="Measured on held-out queries: reliability bins by slice (`all`, `same`, "
+        "`cross`, `rank 1`), the same before, language pairs, corpus growth, other calibrators. "
+        "Null where the document does not carry it."
+    )
+
+
+@router.get(
+    "/v1/calibration",
+    operation_id="getCalibration",
+    summary="The calibrator",
+    tags=["model"],
+    responses={**answered(CALIBRATIONS), **documented(409, 500, 503)},
+)
+async def calibration(services: ServicesDep) -> CalibrationOut:
+    """Say what the probabilities rest on: parameters, fit, and what was measured on held-out data.
+
+    Probabilities are promises; this is the evidence for them.
+    """
+    calibrator = services.bundle.calibrator
+    if calibrator is None:
+        return CalibrationOut.model_validate(dict.fromkeys(CalibrationOut.model_fields))
+    document = calibrator.document
+    raw = document.model_dump(mode="json", by_alias=True)
+    heads = {"hit": document.hit, "pooled": document.pooled, "first_hit": document.first_hit}
+    described = {
+        name: {
+            "features": head.features,
+            "coef": head.coef,
+            "intercept": head.intercept,
+            "standard_errors": None if head.covariance is None else head.standard_errors(),
+        }
+        for name, head in heads.items()
+    }
+    return CalibrationOut.model_validate(
+        {
+            "calibrator": calibrator.id,
+            "kind": document.kind,
+            "encoder": document.encoder.fingerprint,
+            "heads": described,
+            "score_range": document.trained_range.score,
+            "corpus_range": document.trained_range.corpus,
+            **{
+                name: raw[name]
+                for name in (
+                    "fit",
+                    "interval",
+                    "language_offsets",
+                    "thresholds",
+                    "metrics",
+                    "evidence",
+                )
+            },
+        }
+    )

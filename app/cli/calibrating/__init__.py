@@ -1,0 +1,1 @@
+"""Judging one's own corpus, and fitting, looking at and promoting calibrators."""

@@ -1,0 +1,1 @@
+"""The demo corpus: serving it, and what its questions measure."""

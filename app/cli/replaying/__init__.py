@@ -1,0 +1,1 @@
+"""Streaming recorded or simulated traffic through a running service."""
