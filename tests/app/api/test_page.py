@@ -8,7 +8,7 @@ import app.api.routes.page as page_routes
 from tests.app.api.keys import add_key
 from tests.app.api.problems import problem_of
 
-STATIC = Path(page_routes.__file__).parent / "static"
+STATIC = Path(page_routes.__file__).parents[1] / "static"
 SCRIPTS = {file.name: file.read_text(encoding="utf-8") for file in STATIC.glob("*.js")}
 
 
