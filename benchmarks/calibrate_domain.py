@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from app.cli.calibrating.calibrate import search_here
 from app.cli.calibrating.judgements import JudgedQuery, same_query
+from app.cli.calibrating.places import search_here
 from app.cli.calibrating.served_lists import QueryList, judged_hits, serve
 from app.cli.calibrating.svg import reliability_diagram
 from app.cli.ingest.index import run_index

@@ -42,6 +42,7 @@ POLICY: Mapping[tuple[str, str], access.Scope | Literal["public"]] = {
     ("GET", "/v1/collections/{name}"): "search",
     ("GET", "/v1/bundle"): "search",
     ("GET", "/v1/calibration"): "search",
+    ("GET", "/v1/calibration/document"): "search",
     ("POST", "/v1/bundle:load"): "admin",
     ("GET", "/v1/reindex"): "admin",
     ("POST", "/v1/reindex"): "admin",

@@ -3,7 +3,14 @@
 Knows no web framework: the service and the command line both start here.
 """
 
-from app.bootstrap.opening import assemble, observed, open_ingest, open_replacement, open_runtime
+from app.bootstrap.opening import (
+    assemble,
+    observed,
+    open_as_served,
+    open_ingest,
+    open_replacement,
+    open_runtime,
+)
 from app.bootstrap.reindexing import open_reindexing
 from app.bootstrap.runtime import Collection, Runtime, Tools
 from app.bootstrap.shelves import open_shelf, served_bundle, spec_of
@@ -14,6 +21,7 @@ __all__ = [
     "Tools",
     "assemble",
     "observed",
+    "open_as_served",
     "open_ingest",
     "open_reindexing",
     "open_replacement",

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+from app.adapters.calibrator_shelf import CalibratorShelf
 from app.adapters.language_identifier import FastTextIdentifier
 from app.adapters.text_splitter import SemanticSplitter
 from app.bootstrap.encoders import encoder_of, on_thread
@@ -62,6 +63,22 @@ async def open_runtime(
         if await shelf.served() is None:
             await shelf.serve(Served(collection))
         yield replace(runtime, place=Collection(shelf, journal, collection))
+
+
+@asynccontextmanager
+async def open_as_served(settings: Settings) -> AsyncIterator[Runtime]:
+    """Build what answers as a service with these settings does, for a command.
+
+    It is judged by the calibrator that was chosen, where one was. Raises as ``open_runtime``, and:
+
+    Raises:
+        CalibratorShelfError: What was chosen cannot be read, or is not there.
+        CalibrationError: It is damaged.
+    """
+    async with open_runtime(settings) as runtime:
+        shelf = CalibratorShelf.of(settings.data_dir, settings.collection)
+        chosen = await asyncio.to_thread(shelf.chosen, runtime.bundle)
+        yield runtime.with_calibrators(chosen.active, chosen.shadow)
 
 
 async def open_replacement(

@@ -306,9 +306,11 @@ cli.command(
         "isoglot calibrate --judgements judged.jsonl --out my-calibrator",
         "isoglot calibrate --qrels qrels.txt --queries queries.jsonl --out my-calibrator",
         "isoglot calibrate --label --queries queries.jsonl --judgements judged.jsonl",
+        "isoglot calibrate --judgements judged.jsonl --url http://127.0.0.1:8000",
     )
 )
 def calibrate(  # noqa: PLR0913  one argument an option
+    context: typer.Context,
     *,
     judgements: Annotated[
         Path | None,
@@ -345,25 +347,28 @@ def calibrate(  # noqa: PLR0913  one argument an option
         ),
     ] = False,
     labels: Annotated[int, typer.Option(min=1, help="Hits to judge with --label.")] = 200,
+    url: UrlOption = None,
     bundle: BundleOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit a calibrator on judgements of your own corpus, shrunk towards the bundle's.
+    """Fit a calibrator on judgements of your own corpus, shrunk towards the one in use.
 
     Searches your passages for every judged query, and learns from the judged hits. Says what is
     gained on queries that were not fitted on, and refuses where scores do not tell relevant from
     irrelevant hits (exit code 1). A few hundred judged hits of many queries do.
     """
     with friendly_errors():
+        refuse_with_url(context, url)
         settings = settings_from(bundle=bundle, data_dir=data_dir)
 
         from app.cli.calibrating.calibrate import run_calibrate, run_labelling
         from app.cli.calibrating.judgements import read_judgements, read_qrels, read_queries
+        from app.cli.calibrating.places import open_place
 
         if label and judgements is not None and queries is not None and qrels is None:
             asked = read_queries(queries)
-            judged = run_labelling(asked, judgements, settings=settings, labels=labels)
+            judged = run_labelling(asked, open_place(settings, url), judgements, labels=labels)
         elif label:
             raise UsageError("--label needs --queries to ask and --judgements to keep answers in.")
         elif judgements is not None and qrels is None and queries is None:
@@ -372,4 +377,5 @@ def calibrate(  # noqa: PLR0913  one argument an option
             judged = read_qrels(qrels, queries)
         else:
             raise UsageError("Give either --judgements, or --qrels with --queries.")
-        run_calibrate(judged, settings=settings, out=out, complete=complete, as_json=as_json)
+        opened = open_place(settings, url)
+        run_calibrate(judged, opened, out=out, complete=complete, as_json=as_json)

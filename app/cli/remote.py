@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr, ValidationError
@@ -19,10 +21,13 @@ from app.api.schemas.search import SearchBody
 from app.api.strict_json import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE
 from app.cli.exits import CannotStartError, UsageError
 from app.cli.ingest.passages_file import PassageLine, Rejection
+from app.client.retries import Retries
+from app.core.calibration.document import CalibratorDocument, parse_calibrator
 from app.core.passages.entries import Document, Entry
 from app.core.types import UNDETERMINED
 
 _TIMEOUT_SECONDS = 120.0
+_PATIENCE = Retries(attempts=8, longest=120.0)
 
 
 class RemoteService:
@@ -32,6 +37,7 @@ class RemoteService:
         url: Base address, for example ``http://127.0.0.1:8000``.
         key: API key, where the service needs one.
         transport: How requests travel; over the network by default.
+        retries: How long to wait where the key has used up its requests for now.
     """
 
     def __init__(
@@ -40,10 +46,12 @@ class RemoteService:
         *,
         key: SecretStr | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        retries: Retries = _PATIENCE,
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise UsageError(f"--url {url} must begin with http:// or https://.")
         self._url = url
+        self._retries = retries
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
@@ -100,6 +108,24 @@ class RemoteService:
             if a.status == "rejected"
         ]
 
+    async def calibrator(self) -> CalibratorDocument:
+        """Return the calibrator that judges there now.
+
+        Raises:
+            CannotStartError: There is none, or the service cannot be reached.
+            CalibrationError: It is of another version of Isoglot.
+        """
+        return parse_calibrator((await self._send("GET", "/v1/calibration/document")).json())
+
+    async def is_stored(self, passage_id: str) -> bool:
+        """Return whether a passage is stored there; raises as ``store``."""
+        path = f"/v1/passages/{quote(passage_id, safe='')}"
+        response = await self._answer("GET", path)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return False
+        self._refuse(response)
+        return True
+
     async def start_reindexing(self, bundle: Path) -> ReindexingOut:
         """Let the service begin to embed its passages anew; the bundle must lie there for it."""
         place = BundlePlace(directory=str(bundle)).model_dump_json().encode()
@@ -126,15 +152,41 @@ class RemoteService:
         content: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
-        try:
-            response = await self._client.request(method, path, content=content, headers=headers)
-        except httpx.HTTPError as error:
-            raise CannotStartError(
-                f"No service answers at {self._url} ({str(error) or type(error).__name__}). "
-                "Start one with `isoglot serve`."
-            ) from error
+        response = await self._answer(method, path, content=content, headers=headers)
+        self._refuse(response)
+        return response
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        """Return the answer, whatever it is; waits where there were too many requests."""
+        attempt = 1
+        while True:
+            try:
+                response = await self._client.request(
+                    method, path, content=content, headers=headers
+                )
+            except httpx.HTTPError as error:
+                raise CannotStartError(
+                    f"No service answers at {self._url} ({str(error) or type(error).__name__}). "
+                    "Start one with `isoglot serve`."
+                ) from error
+            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                return response
+            wait = self._retries.wait(response, attempt)
+            if wait is None:
+                return response
+            await asyncio.sleep(wait)
+            attempt += 1
+
+    def _refuse(self, response: httpx.Response) -> None:
         if response.is_success:
-            return response
+            return
         detail = _problem_detail(response)
         if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
             raise UsageError(detail)

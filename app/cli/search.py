@@ -12,7 +12,7 @@ from app.api.schemas.answer import SearchResponse
 from app.api.schemas.search import SearchBody
 from app.api.search_convert import to_request, to_response
 from app.api.strict_json import MalformedJsonError, parse_json
-from app.bootstrap import open_runtime
+from app.bootstrap import open_as_served
 from app.cli import console
 from app.cli.exits import UsageError
 from app.cli.remote import RemoteService
@@ -105,7 +105,7 @@ async def _at(url: str, key: SecretStr | None, body: SearchBody) -> SearchRespon
 
 
 async def _here(settings: Settings, body: SearchBody) -> SearchResponse:
-    async with open_runtime(settings) as runtime:
+    async with open_as_served(settings) as runtime:
         began = time.perf_counter()
         result = await runtime.search.search(to_request(body, fields=runtime.store.fields))
         return to_response(result, body, runtime, took_ms=(time.perf_counter() - began) * 1e3)

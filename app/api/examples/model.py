@@ -213,3 +213,17 @@ CALIBRATIONS: dict[str, Any] = {
         },
     },
 }
+
+CALIBRATION_DOCUMENTS: dict[str, Any] = {
+    "own": {
+        "summary": "The head of a calibrator document; most of it is left out here",
+        "value": {
+            "schema": 1,
+            "id": "9c1e7d20aa53",
+            "kind": "logit-linear",
+            "encoder": {"fingerprint": "4f2d9a7c1b3e"},
+            "score": "cosine",
+            "depth": 20,
+        },
+    },
+}

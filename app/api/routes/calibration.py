@@ -1,11 +1,12 @@
-"""GET /v1/calibration: what the stated probabilities rest on."""
+"""What the stated probabilities rest on: GET /v1/calibration, and the document itself."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 from pydantic import Field, JsonValue
 
-from app.api.examples.model import CALIBRATIONS
+from app.api.errors import api_error
+from app.api.examples.model import CALIBRATION_DOCUMENTS, CALIBRATIONS
 from app.api.problem import answered, documented
 from app.api.readiness import ServicesDep
 from app.api.wire import ResponseModel
@@ -117,3 +118,22 @@ async def calibration(services: ServicesDep) -> CalibrationOut:
             },
         }
     )
+
+
+@router.get(
+    "/v1/calibration/document",
+    operation_id="getCalibratorDocument",
+    summary="The calibrator as it was written",
+    tags=["model"],
+    responses={**answered(CALIBRATION_DOCUMENTS), **documented(404, 409, 500, 503)},
+)
+async def calibrator_document(services: ServicesDep) -> dict[str, JsonValue]:
+    """Return the document of the calibrator that judges now, to the last digit.
+
+    Its `id` is the hash of the rest, so that whoever keeps it can tell that it is whole. The same
+    content as the file `calibrator.json` of a bundle.
+    """
+    calibrator = services.bundle.calibrator
+    if calibrator is None:
+        raise api_error("not_found", "The bundle has no calibrator; hits have no probability.")
+    return calibrator.document.written

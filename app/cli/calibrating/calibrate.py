@@ -4,68 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from app.api.schemas.answer import SearchResponse
-from app.api.schemas.search import SearchBody
-from app.api.search_convert import to_request, to_response
-from app.bootstrap import open_runtime
 from app.cli import console
 from app.cli.calibrating.judgements import JudgedQuery, QueryLine, fingerprint, read_judgements
 from app.cli.calibrating.labelling import ask, worth_judging
-from app.cli.calibrating.served_lists import LIST_LENGTH, QueryList, Searcher, judged_hits, serve
+from app.cli.calibrating.places import Place
+from app.cli.calibrating.served_lists import QueryList, judged_hits, serve
 from app.cli.calibrating.svg import reliability_diagram
-from app.cli.exits import CannotStartError, Exit, UsageError
+from app.cli.exits import Exit, UsageError
 from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import parse_calibrator
 from app.core.calibration.evidence import Estimate
 from app.core.calibration.judged import JudgedHits
 from app.core.calibration.refit import Refit, refit
-from app.settings import Settings
 
 CALIBRATOR_FILE = "calibrator.json"
 REPORT_FILE = "report.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What is searched.
-
-    Attributes:
-        search: Answers a query.
-        stored: Returns those of some passage ids that are stored.
-        calibrator: The one to begin with.
-    """
-
-    search: Searcher
-    stored: Callable[[Sequence[str]], Awaitable[set[str]]]
-    calibrator: Calibrator
-
-
 def run_calibrate(
     queries: Sequence[JudgedQuery],
+    opened: AbstractAsyncContextManager[Place],
     *,
-    settings: Settings,
     out: Path,
     complete: bool,
     as_json: bool,
 ) -> None:
     """Fit, report, and write the calibrator.
 
+    Args:
+        queries: With their labels.
+        opened: Opens what is searched, see ``open_place``.
+        out: Directory for what is written.
+        complete: Whether hits without a label are irrelevant.
+        as_json: Whether stdout gets the report as JSON.
+
     Raises:
         UsageError: A judged passage is not stored.
         CalibrationError: There are too few judged hits, or hits of one class only.
-        CannotStartError: There is no calibrator to begin with.
+        CannotStartError: What is searched cannot be opened, or has no calibrator to begin with.
         typer.Exit: With code 1 where the scores do not separate.
     """
-    base, lists = asyncio.run(_served(settings, queries))
+    base, lists = asyncio.run(_served(opened, queries))
     hits = judged_hits(base, lists, complete=complete)
     result = refit(
         base.document, hits, data="judgements of your own", data_sha256=fingerprint(list(queries))
@@ -90,16 +77,20 @@ def run_calibrate(
 
 
 def run_labelling(
-    queries: Sequence[QueryLine], path: Path, *, settings: Settings, labels: int
+    queries: Sequence[QueryLine],
+    opened: AbstractAsyncContextManager[Place],
+    path: Path,
+    *,
+    labels: int,
 ) -> list[JudgedQuery]:
     """Ask for judgements of hits that are worth it, and return all that the file holds then.
 
     Raises:
         UsageError: The file holds a line that is no judgement.
-        CannotStartError: There is no calibrator to begin with.
+        CannotStartError: What is searched cannot be opened, or has no calibrator to begin with.
     """
     asked = [JudgedQuery(query.text, query.language) for query in queries]
-    base, lists = asyncio.run(_served(settings, asked))
+    base, lists = asyncio.run(_served(opened, asked))
     screen = console.messages()
     done = ask(worth_judging(base, lists, labels), path, screen)
     screen.print(f"{done} judged now, kept in {path}.")
@@ -107,9 +98,9 @@ def run_labelling(
 
 
 async def _served(
-    settings: Settings, queries: Sequence[JudgedQuery]
+    opened: AbstractAsyncContextManager[Place], queries: Sequence[JudgedQuery]
 ) -> tuple[Calibrator, list[QueryList]]:
-    async with search_here(settings) as place:
+    async with opened as place:
         lists = []
         with Progress(console=console.messages(), transient=True) as progress:
             searching = progress.add_task("Searching", total=len(queries))
@@ -138,39 +129,6 @@ async def _refuse_unknown(place: Place, lists: Sequence[QueryList]) -> None:
             f"{len(unknown)} judged passages are not stored: {'; '.join(unknown[:5])}{more}. Index "
             "them, or take the judgements out."
         )
-
-
-@asynccontextmanager
-async def search_here(settings: Settings) -> AsyncIterator[Place]:
-    """Open the data directory to search in; raises ``CannotStartError`` without calibrator."""
-    async with open_runtime(settings) as runtime:
-        calibrator = runtime.bundle.calibrator
-        if calibrator is None:
-            raise CannotStartError(
-                "The bundle has no calibrator to begin with; `isoglot-train calibrate` fits one."
-            )
-
-        async def search(query: str, language: str | None) -> SearchResponse:
-            body = _body(query, language)
-            found = await runtime.search.search(to_request(body, fields=runtime.store.fields))
-            return to_response(found, body, runtime, took_ms=0.0)
-
-        async def stored(ids: Sequence[str]) -> set[str]:
-            return {passage.id for passage in await runtime.store.get(ids)}
-
-        yield Place(search, stored, calibrator)
-
-
-def _body(query: str, language: str | None) -> SearchBody:
-    return SearchBody.model_validate(
-        {
-            "query": query,
-            "limit": LIST_LENGTH,
-            "rank_by": "score",
-            "language": {"query": language or "auto"},
-            "diagnostics": ["language"],
-        }
-    )
 
 
 def _report(base: Calibrator, hits: JudgedHits, result: Refit, queries: int) -> dict[str, object]:

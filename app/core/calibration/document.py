@@ -26,6 +26,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     JsonValue,
+    PrivateAttr,
     ValidationError,
     model_validator,
 )
@@ -159,6 +160,13 @@ class CalibratorDocument(Part):
     thresholds: Thresholds = Thresholds()
     evidence: Evidence | None = None
 
+    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The JSON that it was parsed from, which its id is the hash of; not to be changed."""
+        return self._written
+
     @model_validator(mode="after")
     def _obeys_the_laws(self) -> Self:
         low, high = self.clip
@@ -225,6 +233,7 @@ def parse_calibrator(raw: object) -> CalibratorDocument:
             f"The calibrator says its id is {document.id}, but its content has id "
             f"{document_id(raw)}: it was changed after it was written."
         )
+    document._written = raw
     return document
 
 

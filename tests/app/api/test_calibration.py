@@ -1,6 +1,11 @@
-"""GET /v1/calibration and the page that draws it."""
+"""GET /v1/calibration, its document, and the page that draws it."""
+
+import json
 
 from app.api.routes.page import PAGE_POLICY
+from app.core.bundle import CALIBRATOR_FILE
+from app.core.calibration.document import parse_calibrator
+from tests.app.api.conftest import serving, until_started
 
 
 async def test_the_evidence_for_the_probabilities_is_told(client):
@@ -28,3 +33,20 @@ async def test_the_page_is_public_and_loads_nothing_from_elsewhere(client):
         assert (await client.get(f"/static/{name}")).status_code == 200
     assert "http://" not in response.text
     assert "https://" not in response.text
+
+
+async def test_the_document_is_the_one_of_the_bundle_to_the_last_digit(client, bundle_dir):
+    response = await client.get("/v1/calibration/document")
+    assert response.status_code == 200
+    assert response.json() == json.loads((bundle_dir / CALIBRATOR_FILE).read_text())
+    told = (await client.get("/v1/calibration")).json()["calibrator"]
+    assert parse_calibrator(response.json()).id == told
+
+
+async def test_where_there_is_no_calibrator_there_is_no_document(make_app, uncalibrated_bundle_dir):
+    app = make_app(bundle=uncalibrated_bundle_dir)
+    async with serving(app) as client:
+        await until_started(app)
+        response = await client.get("/v1/calibration/document")
+    assert response.status_code == 404
+    assert "no calibrator" in response.json()["detail"]

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from app.cli.application import cli
 from tests.bundles import write_tiny_bundle
 
 Isoglot = Callable[..., Result]
+
+SERVE = [sys.executable, "-c", "from app.cli import main; main()", "serve", "--port", "0"]
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +58,22 @@ def lines(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def service():
+    """The URL of a service in another process, and that process."""
+    with subprocess.Popen(SERVE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if found := re.match(r"Isoglot is ready: (\S+)", line):
+                    yield found[1], process
+                    break
+            else:
+                pytest.fail("the service ended before it was ready")
+        finally:
+            process.kill()
 
 
 TIDES = {"id": "tides.en", "text": "the tides of the sea rise and fall", "language": "en"}

@@ -8,6 +8,7 @@ from app.api.schemas.search import SearchBody
 from app.cli.exits import CannotStartError, UsageError
 from app.cli.ingest.passages_file import PassageLine, Rejection
 from app.cli.remote import RemoteService
+from app.client.retries import Retries
 from app.core.types import Passage
 
 LINES = [PassageLine("a.jsonl", n, Passage(str(n), "sea"), read=0) for n in (4, 9)]
@@ -77,3 +78,29 @@ async def test_the_api_key_is_sent_if_there_is_one(key, sent):
     async with RemoteService("http://service", key=secret, transport=transport) as remote:
         await remote.store([])
     assert seen[0].headers.get("authorization") == sent
+
+
+class Busy:
+    """A service that has too much to do for the first so many requests."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.left -= 1
+        if self.left >= 0:
+            return httpx.Response(429, headers={"Retry-After": "0"}, json={"detail": "too many"})
+        return httpx.Response(200 if request.url.path.endswith("p1") else 404, json={})
+
+
+async def test_too_many_requests_are_waited_out_but_not_for_ever():
+    at_once = Retries(attempts=3, pause=0.0)
+    for times, refused in ((2, False), (3, True)):
+        transport = httpx.MockTransport(Busy(times))
+        async with RemoteService("http://service", transport=transport, retries=at_once) as remote:
+            if refused:
+                with pytest.raises(CannotStartError, match="429: too many"):
+                    await remote.is_stored("p1")
+            else:
+                assert await remote.is_stored("p1")
+                assert not await remote.is_stored("a/b")

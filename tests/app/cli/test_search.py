@@ -5,8 +5,9 @@ import json
 import pytest
 
 from app.api.schemas.answer import SearchResponse
+from app.core.calibration.document import dump_calibrator
 from tests.app.cli.conftest import GEZEITEN, TIDES, WHEEL
-from tests.bundles import tiny_spec, write_tiny_bundle
+from tests.bundles import calibrator_content, tiny_spec, write_tiny_bundle
 
 
 @pytest.fixture
@@ -34,6 +35,19 @@ def test_json_is_the_response_of_the_service_alone_on_stdout(isoglot):
     assert [hit.rank for hit in response.hits] == [1, 2, 3]
     assert response.hits[0].id == "tides.en"
     assert all(hit.probability is not None for hit in response.hits)
+
+
+@pytest.mark.usefixtures("indexed")
+def test_a_promoted_calibrator_judges_here_as_it_does_in_the_service(isoglot, tmp_path):
+    content = calibrator_content(tiny_spec())
+    path = tmp_path / "another.json"
+    path.write_text(dump_calibrator({**content, "clip": [0.25, 0.75]}))
+    added = json.loads(path.read_text())["id"]
+    for command in (("add", path), ("promote", added)):
+        assert isoglot("calibrator", *command).exit_code == 0
+    response = SearchResponse.model_validate_json(isoglot("search", "moon", "--json").stdout)
+    assert response.model.calibrator == added
+    assert all(0.25 <= (hit.probability or 0) <= 0.75 for hit in response.hits)
 
 
 @pytest.mark.usefixtures("indexed")

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
-import subprocess
-import sys
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -17,24 +14,6 @@ from app.cli.serve import address, is_loopback, listen, refuse_exposure
 from app.settings import Settings
 from tests.app.cli.conftest import TIDES, WHEEL
 from tests.bundles import write_tiny_bundle
-
-SERVE = [sys.executable, "-c", "from app.cli import main; main()", "serve", "--port", "0"]
-
-
-@pytest.fixture
-def service():
-    """The URL of a service in another process, and that process."""
-    with subprocess.Popen(SERVE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                if found := re.match(r"Isoglot is ready: (\S+)", line):
-                    yield found[1], process
-                    break
-            else:
-                pytest.fail("the service ended before it was ready")
-        finally:
-            process.kill()
 
 
 def test_a_service_can_be_filled_searched_and_stopped_without_loss(isoglot, lines, service):

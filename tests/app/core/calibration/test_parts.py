@@ -70,7 +70,7 @@ def test_every_number_survives_json_to_the_last_bit(slope, weights, factor):
     assert document.hit == LinearHead.model_validate(head)
     assert document.language_offsets == LanguageOffsets.model_validate(offsets)
     again = reread(document.model_dump(mode="json", by_alias=True))
-    assert again.model_copy(update={"id": document.id}) == document
+    assert again.model_dump(exclude={"id"}) == document.model_dump(exclude={"id"})
 
 
 @given(st.lists(finite, min_size=1, max_size=4), finite)
