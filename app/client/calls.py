@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from app.client.errors import IncompleteAnswerError, ServiceError
 from app.client.results import (
@@ -36,6 +36,7 @@ LINES_A_REQUEST = 1000
 
 Result = TypeVar("Result")
 M = TypeVar("M", bound=BaseModel)
+_ANY_OBJECT = RootModel[dict[str, Any]]
 
 
 class LanguageOptions(TypedDict, total=False):
@@ -185,6 +186,11 @@ def delete(passage_id: str) -> Call[None]:
     return Call("DELETE", _path(passage_id), lambda _: None)
 
 
+def calibration_document() -> Call[dict[str, Any]]:
+    """Return the document of the active calibrator."""
+    return Call("GET", "/v1/calibration/document", _document)
+
+
 def health() -> Call[Health]:
     """Ask whether the service is ready."""
     return Call("GET", "/health/ready", _health, accepted=frozenset({503}))
@@ -256,6 +262,10 @@ def _read(model: type[M], answer: httpx.Response) -> M:
         raise IncompleteAnswerError(
             f"{answer.request.url} does not answer as this version of the client expects: {error}"
         ) from error
+
+
+def _document(answer: httpx.Response) -> dict[str, Any]:
+    return dict(_read(_ANY_OBJECT, answer).root)
 
 
 def _health(answer: httpx.Response) -> Health:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
@@ -106,6 +106,14 @@ class Isoglot:
     def feedback_batch(self, judgements: Iterable[Judgement]) -> tuple[FeedbackReceipt, ...]:
         """Say of up to 1000 hits whether they are relevant; a bad token spoils no other."""
         return self.send(calls.feedback_batch(judgements))
+
+    def calibration_document(self) -> dict[str, Any]:
+        """Return the active calibrator as ``calibrator.json`` holds it.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        return self.send(calls.calibration_document())
 
     def health(self) -> Health:
         """Return whether the service is ready; one that does not answer is not."""

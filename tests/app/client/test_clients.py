@@ -109,6 +109,18 @@ def test_feedback_is_sent_with_the_token_of_a_hit(service):
     assert (batch[0].id, batch[2].reason) == (second.id, "forged")
 
 
+def test_the_document_of_the_calibrator_is_returned_whole(service, bundle_dir):
+    document = service.calibration_document()
+    assert document == json.loads((bundle_dir / "calibrator.json").read_text())
+
+
+def test_a_document_that_is_none_is_an_error(monkeypatch):
+    script = Script(monkeypatch, httpx.Response(200, text="[]"))
+
+    with pytest.raises(IncompleteAnswerError, match="as this version"):
+        script.service().calibration_document()
+
+
 def test_pages_follow_each_other_by_cursor(service):
     service.passages.upsert({**TIDE, "id": str(n), "text": f"tide {n}"} for n in range(7))
     seen: list[str] = []
@@ -333,6 +345,7 @@ async def test_the_asynchronous_client_does_the_same(make_app):
         with pytest.raises(NotFoundError):
             await service.passages.get("wheel")
         assert (await service.health()).passages == 1
+        assert (await service.calibration_document())["kind"] == "logit-linear"
 
 
 async def test_the_asynchronous_client_tries_again(monkeypatch):
