@@ -243,14 +243,22 @@ def api_state(request: Request) -> ApiState:
     return state
 
 
-async def _services(request: Request) -> AsyncIterator[Services]:
-    """Yield what answers this request: for the key of a tenant, that tenant's passages alone.
+@contextmanager
+def leased(request: Request) -> Iterator[Services]:
+    """Give a request what answers it: for the key of a tenant, that tenant's passages alone.
 
-    The framework comes back once the answer is sent, also where it is sent bit by bit.
+    Raises:
+        IsoglotError: As ``Readiness.lease``; ``ApiError`` likewise.
     """
     with api_state(request).readiness.lease() as services:
         tenant = access_of(request).tenant
         yield services if tenant is None else services.for_tenant(tenant)
+
+
+async def _services(request: Request) -> AsyncIterator[Services]:
+    # The framework comes back once the answer is sent, also where it is sent bit by bit.
+    with leased(request) as services:
+        yield services
 
 
 async def _metrics(request: Request) -> Metrics:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from email.message import Message
+from functools import lru_cache
 from typing import Any
 
 from fastapi import Request, Response
@@ -44,9 +45,15 @@ def parse_json(raw: bytes) -> JsonValue:
 
 def media_type(request: Request) -> str:
     """Return the media type of the body without parameters, lower case; empty if not named."""
+    named = request.headers.get("content-type")
+    return _media_type(named) if named else ""
+
+
+@lru_cache(maxsize=256)
+def _media_type(named: str) -> str:
     header = Message()
-    header["content-type"] = request.headers.get("content-type", "")
-    return header.get_content_type() if request.headers.get("content-type") else ""
+    header["content-type"] = named
+    return header.get_content_type()
 
 
 def require_media_type(request: Request, *accepted: str) -> str:
@@ -91,8 +98,11 @@ async def read_json(request: Request) -> JsonValue:
         raise api_error("malformed_json", f"The body is not JSON: {error}.") from error
 
 
-class _StrictRequest(Request):
+class StrictRequest(Request):
+    """A request whose body is read as strict JSON."""
+
     async def json(self) -> JsonValue:
+        """Return what the body says; raises as ``read_json``."""
         return await read_json(self)
 
 
@@ -107,6 +117,8 @@ class JsonRoute(APIRoute):
 
         async def strict(request: Request) -> Response:
             require_media_type(request, JSON_MEDIA_TYPE)
-            return await handle(_StrictRequest(request.scope, request.receive))
+            if not isinstance(request, StrictRequest):
+                request = StrictRequest(request.scope, request.receive)
+            return await handle(request)
 
         return strict

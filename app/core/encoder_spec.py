@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Literal
 
 from app.core.types import JsonValue
@@ -56,11 +57,7 @@ class EncoderSpec:
         int8 and float32 runs of one encoder answer the same collection (their agreement is
         measured when the encoder is exported).
         """
-        facts = asdict(self)
-        for descriptive in ("name", "languages", "dtype"):
-            del facts[descriptive]
-        canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+        return _fingerprint(self)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the JSON object of this contract."""
@@ -73,3 +70,13 @@ class EncoderSpec:
     def as_passages(self, texts: Sequence[str]) -> list[str]:
         """Return the texts as the encoder must read them as passages."""
         return [self.passage_prefix + text for text in texts]
+
+
+@lru_cache(maxsize=16)
+def _fingerprint(spec: EncoderSpec) -> str:
+    # Every answer states it.
+    facts = asdict(spec)
+    for descriptive in ("name", "languages", "dtype"):
+        del facts[descriptive]
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:FINGERPRINT_LENGTH]

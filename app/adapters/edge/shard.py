@@ -7,10 +7,12 @@ applied all the same when the shard is loaded next.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
+from uuid import UUID
 
 import qdrant_edge as qe
 
@@ -89,7 +91,8 @@ class PassageShard:
         self._fields = fields
         # Counting takes the engine longer than searching does, and is asked for as often.
         self._languages: dict[Filter | None, dict[str, int]] = {}
-        self._cache: PassageCache[qe.PointId] = PassageCache()
+        # By the number of the point's UUID: a UUID is hashed and compared in Python.
+        self._cache: PassageCache[int] = PassageCache()
         self._create_indexes()
 
     @classmethod
@@ -197,11 +200,15 @@ class PassageShard:
         limits = [min(query.limit, passages) for query in queries]
         nearest = self._nearest(queries, [limit + 1 for limit in limits])
         batches = [
-            [(point.id, _cosine(point)) for point in self._with_ties(query, limit, points)]
+            self._with_ties(query, limit, points)
             for query, limit, points in zip(queries, limits, nearest, strict=True)
         ]
-        found = self._cache.get({key for batch in batches for key, _ in batch}, self._read)
-        return [_ranked(batch, found)[:n] for batch, n in zip(batches, limits, strict=True)]
+        keys = [[_number(point.id) for point in points] for points in batches]
+        found = self._cache.get({key for batch in keys for key in batch}, self._read)
+        return [
+            _ranked([found[key] for key in batch], points)[:limit]
+            for batch, points, limit in zip(keys, batches, limits, strict=True)
+        ]
 
     def count(self, where: PassageFilter) -> int:
         """Return the exact number of eligible passages."""
@@ -260,7 +267,7 @@ class PassageShard:
 
     def _will_write(self, keys: Collection[qe.PointId]) -> None:
         self._languages.clear()
-        self._cache.forget(keys)
+        self._cache.forget([_number(key) for key in keys])
 
     def _count_languages(self, where: PassageFilter) -> dict[str, int]:
         counts = self.facets("language", where, max(1, self.passages))
@@ -305,10 +312,11 @@ class PassageShard:
             [points] = self._nearest([query], [fetched])
         return points
 
-    def _read(self, keys: Sequence[qe.PointId]) -> dict[qe.PointId, Passage]:
+    def _read(self, keys: Sequence[int]) -> dict[int, Passage]:
+        points: list[qe.PointId] = [UUID(int=key) for key in keys]
         with engine_errors("read passages"):
-            records = self._shard.retrieve(list(keys), with_payload=True, with_vector=False)
-        return {record.id: _passage(record) for record in records}
+            records = self._shard.retrieve(points, with_payload=True, with_vector=False)
+        return {_number(record.id): _passage(record) for record in records}
 
 
 def _numbers(vector: VectorArray) -> list[float]:
@@ -316,11 +324,22 @@ def _numbers(vector: VectorArray) -> list[float]:
     return cast("list[float]", vector)
 
 
-def _ranked(
-    scored: Sequence[tuple[qe.PointId, float]], passages: Mapping[qe.PointId, Passage]
-) -> list[ScoredPassage]:
-    hits = [ScoredPassage(passages[key], score) for key, score in scored]
-    hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
+def _number(key: qe.PointId) -> int:
+    assert isinstance(key, UUID)  # this shard writes no others
+    return key.int
+
+
+def _ranked(passages: Sequence[Passage], points: Sequence[qe.ScoredPoint]) -> list[ScoredPassage]:
+    """Return hits by score, then by id.
+
+    Args:
+        passages: What the points hold.
+        points: Best score first, as the engine returns them.
+    """
+    scores = [_cosine(point) for point in points]
+    hits = list(map(ScoredPassage, passages, scores))
+    if any(map(operator.le, scores, scores[1:])):
+        hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
     return hits
 
 
@@ -332,4 +351,5 @@ def _passage(record: qe.Record) -> Passage:
 
 def _cosine(point: qe.ScoredPoint) -> float:
     """Rounding in float32 can put the cosine of equal vectors a hair above 1."""
-    return min(1.0, max(-1.0, point.score))
+    score = point.score
+    return score if -1.0 <= score <= 1.0 else min(1.0, max(-1.0, score))

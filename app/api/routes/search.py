@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body, Header, Request, Response
 
 from app.api import search_convert
 from app.api.access import charge_of
+from app.api.direct_route import SearchRoute
 from app.api.errors import problem_for
 from app.api.examples import search as examples
 from app.api.problem import Problem, answered, documented
@@ -18,13 +19,12 @@ from app.api.routes.diagnostics import router as diagnostics
 from app.api.schemas.answer import BatchItem, SearchBatchResponse, SearchResponse
 from app.api.schemas.search import SearchBatch, SearchBody
 from app.api.search_counting import count_search
-from app.api.strict_json import JsonRoute
 from app.api.wire import json_response
 from app.core.errors import InvalidInputError, IsoglotError
 from app.core.search.types import SearchRequest, SearchResult
 from app.telemetry.traces import record_stages
 
-router = APIRouter(route_class=JsonRoute, tags=["search"])
+router = APIRouter(route_class=SearchRoute, tags=["search"])
 router.include_router(diagnostics)
 
 _ERRORS = documented(400, 409, 410, 413, 415, 422, 500, 503, 504)

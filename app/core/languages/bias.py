@@ -43,10 +43,6 @@ class LanguageDiagnostics:
     score_offset: Mapping[str, float] = field(default_factory=dict)
 
 
-NOTHING_SHOWN = LanguageDiagnostics({}, {}, {}, None, None, 0)
-"""Of an answer whose page is not chosen yet."""
-
-
 def diagnose(
     *,
     shown_languages: Sequence[str],

@@ -125,8 +125,10 @@ def ranked_translations(
     """
     groups: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for rank, passage in enumerate(passages, start=1):
+        if passage.parallel_id is None:
+            continue
         language = primary_language(passage.language)
-        if passage.parallel_id is not None and language != UNDETERMINED:
+        if language != UNDETERMINED:
             groups[passage.parallel_id].setdefault(language, rank)
     return RankedTranslations(
         query=hash(query),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,14 +31,14 @@ class ObservedAnswer:
 
     Attributes:
         query_language: Primary language of the query; ``None`` where it is not known.
-        bias: Language-bias diagnostics of the hits that were shown.
+        bias: Returns the language-bias diagnostics of the hits that were shown.
         by_score: Translations among the candidates, ranked by score; ``None`` where a filter
             may have left translations out, so that nothing can be concluded.
         by_probability: The same by probability; ``None`` also without a calibrator.
     """
 
     query_language: str | None
-    bias: LanguageDiagnostics
+    bias: Callable[[], LanguageDiagnostics]
     by_score: RankedTranslations | None
     by_probability: RankedTranslations | None
 
@@ -112,7 +112,8 @@ class LanguageWindow:
         """Return what the kept answers say together; it computes, so call it from a thread."""
         with self._lock:
             answers = list(self._answers)
-        shown = [a.bias for a in answers if a.bias.exposure]
+        biases = [answer.bias() for answer in answers]
+        shown = [bias for bias in biases if bias.exposure]
         exposure = _mean_shares([bias.exposure for bias in shown])
         corpus = _mean_shares([bias.corpus_share for bias in shown])
         return LanguageReport(
@@ -124,7 +125,7 @@ class LanguageWindow:
             exposure=exposure,
             corpus_share=corpus,
             exposure_lift={code: exposure.get(code, 0.0) / n for code, n in corpus.items()},
-            same_language=_same_language(answers),
+            same_language=_same_language(answers, biases),
             rank_agreement_with_score_order=mean(
                 [
                     bias.rank_agreement_with_score_order
@@ -138,11 +139,13 @@ class LanguageWindow:
         )
 
 
-def _same_language(answers: Sequence[ObservedAnswer]) -> SameLanguage | None:
+def _same_language(
+    answers: Sequence[ObservedAnswer], biases: Sequence[LanguageDiagnostics]
+) -> SameLanguage | None:
     pairs = [
-        (answer.bias.same_language_share, _corpus_share(answer.bias, answer.query_language))
-        for answer in answers
-        if answer.query_language is not None and answer.bias.same_language_share is not None
+        (bias.same_language_share, _corpus_share(bias, answer.query_language))
+        for answer, bias in zip(answers, biases, strict=True)
+        if answer.query_language is not None and bias.same_language_share is not None
     ]
     if not pairs:
         return None

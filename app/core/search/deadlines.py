@@ -7,7 +7,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from app.core.errors import DeadlineExceededError, IsoglotError
-from app.core.search.judging import language_bias
+from app.core.search.judging import ShownBias
 from app.core.search.types import ListFacts, SearchRequest, SearchResult, SearchWarning
 from app.core.types import LanguageGuess
 
@@ -73,7 +73,7 @@ def _nothing_yet(clock: StageClock) -> SearchResult:
         dropped_by_target_precision=0,
         next_cursor=None,
         query_language=unknown,
-        language=language_bias((), facts, unknown, None),
+        bias=ShownBias((), facts, unknown, None),
         facts=facts,
         warnings=(),
         timings=clock.milliseconds,

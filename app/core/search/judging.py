@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
-from app.core.calibration.calibrator import CalibratedList, Calibrator, ServedList, background_score
+from app.core.calibration.calibrator import Calibrator, ServedList, background_score
 from app.core.calibration.explanation import HitPosition, explain_hit, score_offsets
 from app.core.calibration.parts import Threshold
 from app.core.calibration.standing import LanguageStanding
 from app.core.languages.bias import LanguageDiagnostics, diagnose
 from app.core.languages.codes import primary_language
 from app.core.languages.writing import known_posterior
+from app.core.search.candidates import Candidates, Statements
 from app.core.search.types import (
     Hit,
     ListFacts,
@@ -36,12 +36,12 @@ class Judged:
     """The candidates of an answer.
 
     Attributes:
-        hits: Best score first.
+        candidates: Best score first.
         answerable: P(the best-scoring hit is relevant), ``None`` without calibrator.
         facts: What the probabilities have in common.
     """
 
-    hits: Sequence[Hit]
+    candidates: Candidates
     answerable: float | None
     facts: ListFacts
 
@@ -53,7 +53,10 @@ def merge(found: Iterable[Sequence[ScoredPassage]]) -> list[ScoredPassage]:
     the nearest of all languages down to a rank, and those of each language down to a rank, so
     every feature that a calibrator reads off it is the one it would read off a longer list.
     """
-    merged = {hit.passage.id: hit for hits in found for hit in hits}
+    lists = list(found)
+    if len(lists) == 1:
+        return list(lists[0])  # a store returns them so
+    merged = {hit.passage.id: hit for hits in lists for hit in hits}
     return sorted(merged.values(), key=lambda hit: (-hit.score, hit.passage.id))
 
 
@@ -76,7 +79,8 @@ def judge(
         query_language: What is believed about its language.
     """
     posterior = known_posterior(query, query_language.posterior)
-    languages = [primary_language(c.passage.language) for c in candidates]
+    passages = [candidate.passage for candidate in candidates]
+    languages = [primary_language(passage.language) for passage in passages]
     # A passage may have been stored between counting and searching.
     corpus_size = max(sum(census.values()), len(candidates))
     served = ServedList(
@@ -91,7 +95,7 @@ def judge(
     if calibrator is not None and candidates:
         background = background_score(served.scores, calibrator.document.background)
     return Judged(
-        _hits(candidates, calibrated),
+        Candidates(passages, Statements(served.scores, calibrated)),
         None if calibrated is None else calibrated.answerable,
         ListFacts(census, posterior, background, corpus_size),
     )
@@ -120,16 +124,16 @@ def show(
         hits=[_explained(hit, answer.facts, request, calibrator) for hit in hits],
         offset=offset,
         expected_relevant=None if probabilities is None else math.fsum(probabilities),
-        language=language_bias(hits, answer.facts, answer.query_language, calibrator),
+        bias=ShownBias(hits, answer.facts, answer.query_language, calibrator),
         warnings=[*answer.warnings, *_warnings(hits, calibrator)],
     )
 
 
-def outcome(hits: Sequence[Hit], answerable: float | None, threshold: Threshold | None) -> Outcome:
+def outcome(hits: int, answerable: float | None, threshold: Threshold | None) -> Outcome:
     """Return whether an answer should be trusted to hold one.
 
     Args:
-        hits: Those of the whole answer.
+        hits: How many the whole answer has.
         answerable: P(the best-scoring hit is relevant), ``None`` without calibrator.
         threshold: What ``answerable`` has to reach; ``None`` where there is no such threshold.
     """
@@ -140,22 +144,65 @@ def outcome(hits: Sequence[Hit], answerable: float | None, threshold: Threshold 
     return "ok"
 
 
-def language_bias(
-    hits: Sequence[Hit],
-    facts: ListFacts,
-    query_language: LanguageGuess,
-    calibrator: Calibrator | None,
-) -> LanguageDiagnostics:
-    """Return the language-bias diagnostics of shown hits."""
-    bias = diagnose(
-        shown_languages=[hit.passage.language for hit in hits],
-        shown_scores=[hit.score for hit in hits],
-        shown_probabilities=_probabilities(hits),
-        census=facts.census,
-        query_language=known_language(query_language),
-    )
-    offsets = _score_offsets(hits, facts, query_language, calibrator)
-    return replace(bias, score_offset=offsets)
+class ShownBias:
+    """The language-bias diagnostics of shown hits: worked out when first asked for.
+
+    Most callers do not ask, and a report on the last answers is asked for now and then.
+
+    Args:
+        hits: Those that are shown.
+        facts: What their probabilities have in common.
+        query_language: What is believed about the language of the query.
+        calibrator: The one that judged them; ``None`` where the bundle has none.
+    """
+
+    def __init__(
+        self,
+        hits: Sequence[Hit],
+        facts: ListFacts,
+        query_language: LanguageGuess,
+        calibrator: Calibrator | None,
+    ) -> None:
+        # Not the hits: their passages would be kept in memory for as long as this is.
+        self._languages = [hit.passage.language for hit in hits]
+        self._scores = [hit.score for hit in hits]
+        self._probabilities = _probabilities(hits)
+        self._standings = [hit.standing for hit in hits]
+        self._facts = facts
+        self._query_language = known_language(query_language)
+        self._calibrator = calibrator
+        self._found: LanguageDiagnostics | None = None
+
+    def __call__(self) -> LanguageDiagnostics:
+        """Return the diagnostics."""
+        if self._found is None:
+            bias = diagnose(
+                shown_languages=self._languages,
+                shown_scores=self._scores,
+                shown_probabilities=self._probabilities,
+                census=self._facts.census,
+                query_language=self._query_language,
+            )
+            self._found = replace(bias, score_offset=self._score_offsets())
+        return self._found
+
+    def _score_offsets(self) -> dict[str, float]:
+        own = self._query_language
+        if self._calibrator is None or own is None:
+            return {}
+        languages = list(map(primary_language, self._languages))
+        cross = [n for n, language in enumerate(languages) if language not in (own, UNDETERMINED)]
+        if not cross:
+            return {}
+        hits = [
+            _position(self._scores[n], languages[n], self._standings[n], self._facts) for n in cross
+        ]
+        offsets: defaultdict[str, list[float]] = defaultdict(list)
+        for n, offset in zip(
+            cross, score_offsets(self._calibrator, hits, own).tolist(), strict=True
+        ):
+            offsets[f"{own}>{languages[n]}"].append(offset)
+        return {pair: sum(values) / len(values) for pair, values in offsets.items()}
 
 
 def known_language(guess: LanguageGuess) -> str | None:
@@ -179,30 +226,6 @@ def pooled_warnings(
 _MOSTLY = 0.5
 
 
-def _hits(
-    candidates: Sequence[ScoredPassage],
-    calibrated: CalibratedList | None,
-) -> list[Hit]:
-    uncalibrated = itertools.repeat((None, "uncalibrated", False, None, None))
-    stated = uncalibrated if calibrated is None else _stated(calibrated)
-    hits = []
-    for position, (candidate, facts) in enumerate(zip(candidates, stated, strict=False), start=1):
-        probability, source, extrapolated, interval, standing = facts
-        hits.append(
-            Hit(
-                candidate.passage,
-                candidate.score,
-                probability,
-                source,
-                extrapolated,
-                interval=interval,
-                score_rank=position,
-                standing=standing,
-            )
-        )
-    return hits
-
-
 def _by_primary_language(values: Mapping[str, _Number]) -> dict[str, _Number]:
     merged: dict[str, _Number] = {}
     for tag, value in values.items():
@@ -211,60 +234,26 @@ def _by_primary_language(values: Mapping[str, _Number]) -> dict[str, _Number]:
     return merged
 
 
-_Stated = tuple[float | None, str, bool, tuple[float, float] | None, LanguageStanding | None]
-
-
-def _stated(calibrated: CalibratedList) -> Iterator[_Stated]:
-    """Yield for every hit its probability, source, whether extrapolated, interval and standing."""
-    intervals: Iterable[tuple[float, float] | None] = itertools.repeat(None)
-    if calibrated.interval is not None:
-        intervals = zip(*calibrated.interval.tolist(), strict=True)
-    return zip(
-        calibrated.probability.tolist(),
-        calibrated.source,
-        calibrated.extrapolated.tolist(),
-        intervals,
-        calibrated.standings.each(),
-        strict=False,
-    )
-
-
-def _score_offsets(
-    hits: Sequence[Hit],
-    facts: ListFacts,
-    query_language: LanguageGuess,
-    calibrator: Calibrator | None,
-) -> dict[str, float]:
-    own = known_language(query_language)
-    if calibrator is None or own is None:
-        return {}
-    languages = [primary_language(hit.passage.language) for hit in hits]
-    cross = [n for n, language in enumerate(languages) if language not in (own, UNDETERMINED)]
-    if not cross:
-        return {}
-    found = score_offsets(calibrator, [_position(hits[n], facts) for n in cross], own)
-    offsets: defaultdict[str, list[float]] = defaultdict(list)
-    for n, offset in zip(cross, found.tolist(), strict=True):
-        offsets[f"{own}>{languages[n]}"].append(offset)
-    return {pair: sum(values) / len(values) for pair, values in offsets.items()}
-
-
 def _explained(
     hit: Hit, facts: ListFacts, request: SearchRequest, calibrator: Calibrator | None
 ) -> Hit:
     if request.explain == "none" or calibrator is None:
         return hit
+    language = primary_language(hit.passage.language)
+    position = _position(hit.score, language, hit.standing, facts)
     full = request.explain == "full"
-    return hit._replace(explanation=explain_hit(calibrator, _position(hit, facts), full=full))
+    return hit._replace(explanation=explain_hit(calibrator, position, full=full))
 
 
-def _position(hit: Hit, facts: ListFacts) -> HitPosition:
+def _position(
+    score: float, language: str, standing: LanguageStanding | None, facts: ListFacts
+) -> HitPosition:
     assert facts.background is not None  # there is a hit, and a calibrator
-    assert hit.standing is not None
+    assert standing is not None
     return HitPosition(
-        score=hit.score,
-        language=primary_language(hit.passage.language),
-        standing=hit.standing,
+        score=score,
+        language=language,
+        standing=standing,
         background=facts.background,
         corpus_size=facts.corpus_size,
         query_posterior=facts.query_posterior,

@@ -18,22 +18,27 @@ import binascii
 import struct
 import time
 import zlib
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from app.core.calibration.standing import LanguageStanding
 from app.core.errors import CursorExpiredError, InvalidCursorError
+from app.core.search.candidates import HIT_BYTES, Statements
+from app.core.search.ranking import Ranking
 from app.core.search.types import Hit, RankingKey, SearchResult
-from app.core.types import Passage
+from app.core.types import FloatArray, Passage
 
 SNAPSHOT_SECONDS = 300.0
 """How long a snapshot is kept after its last use."""
 
-MAX_KEPT_HITS = 50_000
-"""Hits kept in all snapshots together; each takes some 400 bytes."""
+SNAPSHOT_BYTES = 64 << 20
+"""Memory that all snapshots may take, by estimate: some three thousand answers of a hundred
+candidates."""
+
+_ANSWER_BYTES = 3000
+_REST_BYTES = 75
 
 _VERSION = 1
 _CURSOR = struct.Struct(">B16sI")
@@ -70,77 +75,66 @@ class Cursor:
         return cls(UUID(bytes=snapshot), position)
 
 
-class _KeptHit(NamedTuple):
-    """A hit without its passage, which is read again when it is shown."""
-
-    id: str
-    fingerprint: int
-    score: float
-    probability: float | None
-    probability_source: str
-    extrapolated: bool
-    score_rank: int
-    standing: LanguageStanding | None
-    language_weight: float
-    interval: tuple[float, float] | None
-    shadow_probability: float | None
-
-    @classmethod
-    def of(cls, hit: Hit) -> _KeptHit:
-        return cls(
-            hit.passage.id,
-            _fingerprint(hit.passage),
-            hit.score,
-            hit.probability,
-            hit.probability_source,
-            hit.extrapolated,
-            hit.score_rank,
-            hit.standing,
-            hit.language_weight,
-            hit.interval,
-            hit.shadow_probability,
-        )
-
-    def hit(self, passage: Passage, *, rank: int) -> Hit:
-        return Hit(
-            passage,
-            self.score,
-            self.probability,
-            self.probability_source,
-            extrapolated=self.extrapolated,
-            rank=rank,
-            score_rank=self.score_rank,
-            standing=self.standing,
-            language_weight=self.language_weight,
-            interval=self.interval,
-            shadow_probability=self.shadow_probability,
-        )
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """The rest of an answer.
+    """The rest of an answer, without what its passages say: they are read again when shown.
 
     Attributes:
         key: What the ranking was made for.
         answer: The answer without hits.
         start: Position of the first kept hit.
-        kept: The hits, without what their passages say.
+        said: What is stated of all candidates.
+        order: Places of the kept hits among the candidates, best first.
+        weights: Weight of the language of every candidate; ``None`` where there are none.
+        ids: Ids of the kept hits, best first.
+        fingerprints: Of their passages, in the same order.
     """
 
     key: RankingKey
     answer: SearchResult
     start: int
-    kept: tuple[_KeptHit, ...]
+    said: Statements
+    order: Sequence[int]
+    weights: FloatArray | None
+    ids: Sequence[str]
+    fingerprints: Sequence[int]
+
+    @classmethod
+    def of(cls, key: RankingKey, answer: SearchResult, start: int, ranking: Ranking) -> Snapshot:
+        """Return what is kept of an answer of which ``start`` hits have been shown."""
+        rest = ranking.order[start:]
+        passages = [ranking.candidates.passages[at] for at in rest]
+        return cls(
+            key,
+            answer,
+            start,
+            ranking.candidates.said,
+            array("H", rest),
+            ranking.weights,
+            [passage.id for passage in passages],
+            array("q", map(_fingerprint, passages)),
+        )
 
     @property
     def end(self) -> int:
         """Position after the last hit."""
-        return self.start + len(self.kept)
+        return self.start + len(self.ids)
 
-    def ids(self, position: int, limit: int) -> list[str]:
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes, by estimate; more where the same ids are in use elsewhere."""
+        letters = sum(map(len, self.ids))
+        return (
+            _ANSWER_BYTES
+            + HIT_BYTES * len(self.said.scores)
+            + _REST_BYTES * len(self.ids)
+            + letters
+        )
+
+    def page(self, position: int, limit: int) -> list[str]:
         """Return the ids of a page's passages, best first."""
-        return [kept.id for kept in self._page(position, limit)]
+        start = position - self.start
+        return list(self.ids[start : start + limit])
 
     def hits(self, position: int, limit: int, stored: Sequence[Passage]) -> list[Hit]:
         """Return the hits of a page; those whose passage is gone or was replaced are left out.
@@ -151,15 +145,17 @@ class Snapshot:
             stored: Those of its passages that exist.
         """
         now = {passage.id: passage for passage in stored}
+        first = position - self.start
         return [
-            kept.hit(now[kept.id], rank=rank)
-            for rank, kept in enumerate(self._page(position, limit), start=position + 1)
-            if kept.id in now and _fingerprint(now[kept.id]) == kept.fingerprint
+            self._hit(n, now[self.ids[n]])
+            for n in range(first, min(first + limit, len(self.ids)))
+            if self.ids[n] in now and _fingerprint(now[self.ids[n]]) == self.fingerprints[n]
         ]
 
-    def _page(self, position: int, limit: int) -> tuple[_KeptHit, ...]:
-        start = position - self.start
-        return self.kept[start : start + limit]
+    def _hit(self, n: int, passage: Passage) -> Hit:
+        at = self.order[n]
+        weight = 1.0 if self.weights is None else float(self.weights[at])
+        return self.said.hit(at, passage, rank=self.start + n + 1, weight=weight)
 
 
 class Snapshots:
@@ -167,7 +163,7 @@ class Snapshots:
 
     Args:
         seconds: How long one is kept after its last use.
-        max_hits: Hits kept in all of them together.
+        capacity: Bytes that all of them may take, by estimate.
         clock: Seconds that only grow.
     """
 
@@ -175,38 +171,34 @@ class Snapshots:
         self,
         *,
         seconds: float = SNAPSHOT_SECONDS,
-        max_hits: int = MAX_KEPT_HITS,
+        capacity: int = SNAPSHOT_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._seconds = seconds
-        self._max_hits = max_hits
+        self._capacity = capacity
         self._clock = clock
-        self._kept: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
-        self._hits = 0
+        self._kept: OrderedDict[UUID, tuple[float, int, Snapshot]] = OrderedDict()
+        self._bytes = 0
 
     @property
-    def hits(self) -> int:
-        """Number of hits kept."""
-        return self._hits
+    def used(self) -> int:
+        """Bytes that all of them take, by estimate."""
+        return self._bytes
 
-    def keep(self, key: RankingKey, answer: SearchResult, start: int, rest: Sequence[Hit]) -> str:
+    def keep(self, key: RankingKey, answer: SearchResult, start: int, ranking: Ranking) -> str:
         """Keep the rest of an answer; returns the cursor of its next page.
 
         Args:
             key: What the ranking was made for.
             answer: The answer without hits.
-            start: How many hits come before the rest.
-            rest: The hits that were not shown yet.
+            start: How many hits of the ranking were shown or left out already.
+            ranking: The whole answer.
         """
-        snapshot = Snapshot(
-            key=key,
-            answer=answer,
-            start=start,
-            kept=tuple(_KeptHit.of(hit) for hit in rest),
-        )
+        snapshot = Snapshot.of(key, answer, start, ranking)
+        size = snapshot.bytes
         name = uuid4()
-        self._kept[name] = (self._clock() + self._seconds, snapshot)
-        self._hits += len(rest)
+        self._kept[name] = (self._clock() + self._seconds, size, snapshot)
+        self._bytes += size
         self._forget()
         return Cursor(name, start).encode()
 
@@ -228,7 +220,7 @@ class Snapshots:
                 "their last use, fewer when there are many, and not across a restart. Send the "
                 "search again without a cursor."
             )
-        _, snapshot = self._kept[cursor.snapshot]
+        _, size, snapshot = self._kept[cursor.snapshot]
         if snapshot.key != key:
             raise InvalidCursorError(
                 "The cursor belongs to another search. Send the request that it came from, with "
@@ -236,7 +228,7 @@ class Snapshots:
             )
         if not snapshot.start <= cursor.position < snapshot.end:
             raise _no_cursor()
-        self._kept[cursor.snapshot] = (self._clock() + self._seconds, snapshot)
+        self._kept[cursor.snapshot] = (self._clock() + self._seconds, size, snapshot)
         self._kept.move_to_end(cursor.snapshot)
         return snapshot
 
@@ -244,11 +236,11 @@ class Snapshots:
         """Let go of what has expired, and of the least recently used where there is no room."""
         now = self._clock()
         while self._kept:
-            name, (expires, snapshot) = next(iter(self._kept.items()))
-            if expires > now and self._hits <= self._max_hits:
+            name, (expires, size, _) = next(iter(self._kept.items()))
+            if expires > now and self._bytes <= self._capacity:
                 return
             del self._kept[name]
-            self._hits -= snapshot.end - snapshot.start
+            self._bytes -= size
 
 
 def _fingerprint(passage: Passage) -> int:

@@ -1,4 +1,4 @@
-"""The order of the hits, and where it is cut. Nothing here changes a hit's probability."""
+"""The order of the candidates, and where it is cut. Nothing here changes a probability."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
+
 from app.core.languages.modes import LanguagePreference
+from app.core.search.candidates import Candidates
 from app.core.search.types import Hit, SearchRequest
+from app.core.types import FloatArray, Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,40 +19,58 @@ class Ranking:
     """The whole answer, of which a page is shown.
 
     Attributes:
-        hits: Best first.
+        candidates: What was ranked.
+        order: Places of those that are in the answer among ``candidates``, best first.
+        weights: Weight of the language of every candidate; ``None`` where there are none.
         below_min_probability: How many candidates were left out for it.
         beyond_target_precision: How many candidates were left out for it.
     """
 
-    hits: Sequence[Hit]
+    candidates: Candidates
+    order: Sequence[int]
+    weights: FloatArray | None
     below_min_probability: int
     beyond_target_precision: int
 
+    def weight(self, at: int) -> float:
+        """Return the weight of a candidate's language; 1 where there are no weights."""
+        return 1.0 if self.weights is None else float(self.weights[at])
 
-def rank(candidates: Sequence[Hit], request: SearchRequest) -> Ranking:
+    def page(self, start: int, end: int) -> list[Hit]:
+        """Return the hits from one position of the answer to another, with their ranks."""
+        return [
+            self.candidates.hit(at, rank=rank, weight=self.weight(at))
+            for rank, at in enumerate(self.order[start:end], start=start + 1)
+        ]
+
+
+def rank(candidates: Candidates, request: SearchRequest) -> Ranking:
     """Order all candidates, and leave out what the request does not want.
 
     Equal hits are ordered by probability, then by score, then by id, so that the order is the
     same each time. Whatever the page, the whole list is ordered and cut: pages fit together.
     """
-    by = _by_score if request.rank_by == "score" else _by_worth
-    ordered = sorted(_weighted(candidates, request), key=by)
-    kept = ordered
+    probabilities = candidates.said.probabilities
+    weights = _weights(candidates.passages, request)
+    order = _ordered(probabilities, weights, request)
+    kept = order
     if request.min_probability is not None:
-        kept = [hit for hit in ordered if (hit.probability or 0.0) >= request.min_probability]
+        kept = [at for at in order if probabilities[at] >= request.min_probability]
     deepest = len(kept)
     if request.target_precision is not None:
-        deepest = deepest_cut([hit.probability or 0.0 for hit in kept], request.target_precision)
+        deepest = deepest_cut(probabilities[kept].tolist(), request.target_precision)
     return Ranking(
-        hits=kept[:deepest],
-        below_min_probability=len(ordered) - len(kept),
+        candidates=candidates,
+        order=kept[:deepest],
+        weights=weights,
+        below_min_probability=len(order) - len(kept),
         beyond_target_precision=len(kept) - deepest,
     )
 
 
-def by_probability(candidates: Sequence[Hit]) -> list[Hit]:
-    """Return all candidates, most probable first, whatever a request prefers."""
-    return sorted(candidates, key=_by_probability)
+def by_probability(candidates: Candidates) -> list[int]:
+    """Return the places of all candidates, most probable first, whatever a request prefers."""
+    return _descending(candidates.said.probabilities)
 
 
 def deepest_cut(probabilities: Sequence[float], target: float) -> int:
@@ -62,23 +84,25 @@ def deepest_cut(probabilities: Sequence[float], target: float) -> int:
     return reached[-1] if reached else 0
 
 
-def _weighted(candidates: Sequence[Hit], request: SearchRequest) -> Sequence[Hit]:
+def _ordered(
+    probabilities: FloatArray, weights: FloatArray | None, request: SearchRequest
+) -> list[int]:
+    # Candidates come by score and then by id, and sorting is stable: so fall all ties.
+    if request.rank_by == "score":
+        return list(range(len(probabilities)))
+    if weights is None:
+        return _descending(probabilities)
+    order: list[int] = np.lexsort((-probabilities, -weights * probabilities)).tolist()
+    return order
+
+
+def _descending(values: FloatArray) -> list[int]:
+    order: list[int] = np.argsort(-values, kind="stable").tolist()
+    return order
+
+
+def _weights(passages: Sequence[Passage], request: SearchRequest) -> FloatArray | None:
     if request.language_mode != "prefer" or request.prefer is None:
-        return candidates
+        return None
     preference = LanguagePreference(request.prefer)
-    return [
-        hit._replace(language_weight=preference.weight(hit.passage.language)) for hit in candidates
-    ]
-
-
-def _by_worth(hit: Hit) -> tuple[float, float, float, str]:
-    probability = hit.probability or 0.0
-    return (-hit.language_weight * probability, -probability, -hit.score, hit.passage.id)
-
-
-def _by_probability(hit: Hit) -> tuple[float, float, str]:
-    return (-(hit.probability or 0.0), -hit.score, hit.passage.id)
-
-
-def _by_score(hit: Hit) -> tuple[float, str]:
-    return (-hit.score, hit.passage.id)
+    return np.array([preference.weight(passage.language) for passage in passages])

@@ -121,9 +121,8 @@ class RerankService:
             query_language=guess,
         )
         counts = await asyncio.to_thread(self._tokens.count_tokens, [query, *documents])
-        ranked = sorted(
-            map(_ranked, judged.hits), key=lambda d: (-d.probability, -d.score, d.index)
-        )
+        hits = map(_ranked, judged.candidates.hits())
+        ranked = sorted(hits, key=lambda hit: (-hit.probability, -hit.score, hit.index))
         return Reranked(ranked, sum(counts))
 
     def _query_language(self, query: str, stated: str | None) -> LanguageGuess:

@@ -16,17 +16,18 @@ from app.core.errors import (
     IsoglotError,
     UnencodableTextError,
 )
-from app.core.languages.bias import NOTHING_SHOWN
 from app.core.languages.codes import declared_language, normalize_language, primary_language
 from app.core.languages.parallel import RankedTranslations, ranked_translations
 from app.core.languages.window import LanguageWindow, ObservedAnswer
 from app.core.passages.filters import combine
 from app.core.ports import LanguageIdentifier, PassageStore
 from app.core.search.balance import balance_warnings, queries_by_language
+from app.core.search.candidates import Candidates
 from app.core.search.checks import check_request
 from app.core.search.deadlines import StageClock, in_time
 from app.core.search.judging import (
     Judged,
+    ShownBias,
     judge,
     known_language,
     merge,
@@ -46,6 +47,7 @@ from app.core.search.types import (
 from app.core.types import (
     LanguageGuess,
     NearestQuery,
+    Passage,
     PassageFilter,
     ScoredPassage,
     VectorArray,
@@ -258,12 +260,11 @@ class SearchService:
             query=request.query,
             query_language=task.guess,
         )
-        hits = self._shadowed(judged.hits, candidates, task)
-        ranking = rank(hits, request)
+        ranking = rank(self._shadowed(judged.candidates, candidates, task), request)
         threshold = self._calibrator.document.thresholds.answer if self._calibrator else None
         answer = SearchResult(
             query_id=uuid4().hex,
-            outcome=outcome(ranking.hits, judged.answerable, threshold),
+            outcome=outcome(len(ranking.order), judged.answerable, threshold),
             answerable_probability=judged.answerable,
             expected_relevant=None,
             hits=(),
@@ -274,7 +275,7 @@ class SearchService:
             dropped_by_target_precision=ranking.beyond_target_precision,
             next_cursor=None,
             query_language=task.guess,
-            language=NOTHING_SHOWN,
+            bias=ShownBias((), judged.facts, task.guess, self._calibrator),
             facts=judged.facts,
             warnings=[
                 *(balance_warnings(task.census) if balanced else ()),
@@ -286,14 +287,10 @@ class SearchService:
             shadow=None if self._shadow is None else self._shadow.id,
         )
         end = request.offset + request.limit
-        shown = [
-            hit._replace(rank=position)
-            for position, hit in enumerate(ranking.hits[request.offset : end], request.offset + 1)
-        ]
+        shown = ranking.page(request.offset, end)
         page = self._show(answer, shown, request, request.offset)
-        rest = ranking.hits[end:]
-        if rest:
-            cursor = self.memory.snapshots.keep(request.ranking_key(), answer, end, rest)
+        if end < len(ranking.order):
+            cursor = self.memory.snapshots.keep(request.ranking_key(), answer, end, ranking)
             page = replace(page, next_cursor=cursor)
         self._observe(task, judged, page)
         clock.stage("calibrate")
@@ -303,7 +300,7 @@ class SearchService:
         """Return the page that a cursor asks for."""
         cursor = Cursor.decode(text)
         snapshot = self.memory.snapshots.find(cursor, request.ranking_key())
-        ids = snapshot.ids(cursor.position, request.limit)
+        ids = snapshot.page(cursor.position, request.limit)
         hits = snapshot.hits(cursor.position, request.limit, await self._store.get(ids))
         page = self._show(snapshot.answer, hits, request, cursor.position)
         end = cursor.position + request.limit
@@ -320,22 +317,20 @@ class SearchService:
         )
 
     def _shadowed(
-        self, hits: Sequence[Hit], candidates: Sequence[ScoredPassage], task: _Task
-    ) -> Sequence[Hit]:
-        """Return the hits with what the shadow says of them."""
+        self, judged: Candidates, found: Sequence[ScoredPassage], task: _Task
+    ) -> Candidates:
+        """Return the candidates with what the shadow says of them."""
         if self._shadow is None:
-            return hits
-        judged = judge(
-            candidates,
+            return judged
+        other = judge(
+            found,
             calibrator=self._shadow,
             census=task.census,
             query=task.request.query,
             query_language=task.guess,
         )
-        return [
-            hit._replace(shadow_probability=other.probability)
-            for hit, other in zip(hits, judged.hits, strict=True)
-        ]
+        shadow = other.candidates.said.probabilities
+        return replace(judged, said=replace(judged.said, shadow=shadow))
 
     def _show(
         self, answer: SearchResult, hits: Sequence[Hit], request: SearchRequest, offset: int
@@ -350,21 +345,23 @@ class SearchService:
         by_score = by_probability = None
         # With a filter on single passages, a translation that is missing may have been left out.
         if task.request.where.condition is None:
-            by_score = self._translations(task, judged.hits)
+            passages = judged.candidates.passages
+            by_score = self._translations(task, passages)
             if self._calibrator is not None:
-                by_probability = self._translations(task, most_probable_first(judged.hits))
+                order = most_probable_first(judged.candidates)
+                by_probability = self._translations(task, [passages[at] for at in order])
         self.memory.window.add(
             ObservedAnswer(
                 query_language=known_language(task.guess),
-                bias=page.language,
+                bias=page.bias,
                 by_score=by_score,
                 by_probability=by_probability,
             )
         )
 
-    def _translations(self, task: _Task, hits: Sequence[Hit]) -> RankedTranslations:
+    def _translations(self, task: _Task, passages: Sequence[Passage]) -> RankedTranslations:
         return ranked_translations(
-            [hit.passage for hit in hits],
+            passages,
             query=task.request.query,
             query_language=known_language(task.guess),
             eligible=task.census,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -97,7 +97,7 @@ class SearchRequest:
 
 
 class Hit(NamedTuple):
-    """One passage of a response; a tuple, because a hundred of them are made for every search.
+    """One passage of a response.
 
     Attributes:
         passage: What was found.
@@ -173,7 +173,7 @@ class SearchResult:
         dropped_by_target_precision: How many candidates were left out for it.
         next_cursor: Asks for the next page of this very answer; ``None`` on the last one.
         query_language: What is believed about the query's language.
-        language: Language-bias diagnostics of the returned hits.
+        bias: Returns the language-bias diagnostics of the returned hits.
         facts: What the probabilities have in common.
         warnings: What the caller should know.
         timings: Stage to milliseconds: ``language``, ``encode``, ``search``, ``calibrate``.
@@ -195,10 +195,15 @@ class SearchResult:
     dropped_by_target_precision: int
     next_cursor: str | None
     query_language: LanguageGuess
-    language: LanguageDiagnostics
+    bias: Callable[[], LanguageDiagnostics]
     facts: ListFacts
     warnings: Sequence[SearchWarning]
     timings: Mapping[str, float]
     calibrator: Calibrator | None = None
     answer_threshold: Threshold | None = None
     shadow: str | None = None
+
+    @property
+    def language(self) -> LanguageDiagnostics:
+        """Language-bias diagnostics of the returned hits, worked out when first asked for."""
+        return self.bias()

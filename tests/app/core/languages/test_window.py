@@ -30,15 +30,16 @@ TOPICS = 30
 
 def observed(languages: list[str], *, query_language: str | None = "de") -> ObservedAnswer:
     count = len(languages)
+    bias = diagnose(
+        shown_languages=languages,
+        shown_scores=[0.9 - 0.1 * n for n in range(count)],
+        shown_probabilities=[0.9 - 0.1 * n for n in range(count)],
+        census={"de": 20, "de-AT": 5, "en": 75},
+        query_language=query_language,
+    )
     return ObservedAnswer(
         query_language=query_language,
-        bias=diagnose(
-            shown_languages=languages,
-            shown_scores=[0.9 - 0.1 * n for n in range(count)],
-            shown_probabilities=[0.9 - 0.1 * n for n in range(count)],
-            census={"de": 20, "de-AT": 5, "en": 75},
-            query_language=query_language,
-        ),
+        bias=lambda: bias,
         by_score=None,
         by_probability=None,
     )

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import CursorExpiredError, InvalidCursorError, InvalidInputError
-from app.core.search.paging import MAX_KEPT_HITS, SNAPSHOT_SECONDS, Cursor, Snapshots
+from app.core.search.paging import SNAPSHOT_SECONDS, Cursor, Snapshots
 from app.core.search.service import SearchMemory
-from app.core.search.types import SearchRequest, SearchResult
+from app.core.search.types import MAX_CANDIDATES, SearchRequest, SearchResult
 from app.core.types import Passage
 from tests.searching import Searching, random_passages, ranked_calibrator, searching
 
@@ -45,7 +45,7 @@ async def first_page(opened: Searching, **options: Any) -> SearchResult:
 async def test_the_last_page_has_no_cursor(opened):
     page = await opened.service.search(SearchRequest(QUERY, limit=60))
     assert page.next_cursor is None
-    assert opened.service.memory.snapshots.hits == 0
+    assert opened.service.memory.snapshots.used == 0
 
 
 async def test_pages_of_one_cursor_are_one_answer(opened):
@@ -110,16 +110,25 @@ async def test_a_cursor_expires_when_it_is_not_used(opened, clock):
     clock.now += SNAPSHOT_SECONDS + 1
     with pytest.raises(CursorExpiredError, match="expired"):
         await first_page(opened, cursor=cursor)
-    assert opened.service.memory.snapshots.hits == 0
+    assert opened.service.memory.snapshots.used == 0
+
+
+async def kept_bytes(answers: int) -> int:
+    async with searching(PASSAGES, calibrator=ranked_calibrator()) as opened:
+        for _ in range(answers):
+            await first_page(opened)
+        return opened.service.memory.snapshots.used
 
 
 async def test_the_least_recently_used_answers_make_room():
-    memory = SearchMemory(snapshots=Snapshots(max_hits=120))
+    one = await kept_bytes(1)
+    assert await kept_bytes(2) == 2 * one
+    memory = SearchMemory(snapshots=Snapshots(capacity=2 * one))
     async with searching(PASSAGES, calibrator=ranked_calibrator(), memory=memory) as opened:
         cursors = [(await first_page(opened)).next_cursor for _ in range(2)]
         await first_page(opened, cursor=cursors[0])
         newest = (await first_page(opened)).next_cursor
-        assert memory.snapshots.hits == 110
+        assert memory.snapshots.used == 2 * one
         await first_page(opened, cursor=cursors[0])
         await first_page(opened, cursor=newest)
         with pytest.raises(CursorExpiredError):
@@ -171,7 +180,7 @@ def test_what_is_no_cursor_is_refused_as_such(text):
     assert caught.value.pointer == "/cursor"
 
 
-@given(st.uuids(), st.integers(0, MAX_KEPT_HITS), st.integers(0, 27), st.integers(1, 255))
+@given(st.uuids(), st.integers(0, MAX_CANDIDATES), st.integers(0, 27), st.integers(1, 255))
 def test_a_cursor_comes_back_as_it_was_and_never_with_a_changed_byte(name, position, at, change):
     cursor = Cursor(name, position)
     text = cursor.encode()

@@ -68,6 +68,11 @@ async def test_hits_carry_score_probability_and_language(calibrated):
     assert set(result.timings) == {"language", "encode", "search", "calibrate"}
 
 
+async def test_language_diagnostics_are_worked_out_once(calibrated):
+    result = await calibrated.search(SearchRequest(QUERY))
+    assert result.language is result.language
+
+
 async def test_hits_are_ordered_by_probability_or_by_score_on_request(calibrated):
     by_probability = await calibrated.search(SearchRequest(QUERY, limit=60, query_language="de"))
     by_score = await calibrated.search(

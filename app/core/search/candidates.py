@@ -1,0 +1,104 @@
+"""The candidates of an answer in columns: a hit is made only of what is shown.
+
+A hundred candidates are judged for every search, and ten of them are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.core.calibration.calibrator import CalibratedList
+from app.core.calibration.standing import LanguageStanding
+from app.core.search.types import Hit
+from app.core.types import FloatArray, Passage
+
+HIT_BYTES = 150
+"""What ``Statements`` take for a candidate, about."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statements:
+    """What is stated of candidates, beside what their passages say; best score first.
+
+    Attributes:
+        scores: Cosines, float64 of shape (n,).
+        calibrated: Their probabilities; ``None`` without calibrator.
+        shadow: What a shadow calibrator would have stated, float64 of shape (n,); ``None`` without.
+    """
+
+    scores: FloatArray
+    calibrated: CalibratedList | None
+    shadow: FloatArray | None = None
+
+    @property
+    def probabilities(self) -> FloatArray:
+        """Probabilities to order by, float64 of shape (n,); 0 where there is no calibrator."""
+        if self.calibrated is None:
+            return np.zeros(len(self.scores))
+        return self.calibrated.probability
+
+    def hit(self, at: int, passage: Passage, *, rank: int = 0, weight: float = 1.0) -> Hit:
+        """Return a candidate as a hit.
+
+        Args:
+            at: Which one, from 0.
+            passage: Its passage.
+            rank: Its position in the whole answer, from 1; 0 where it has none.
+            weight: Weight of its language.
+        """
+        score = float(self.scores[at])
+        stated = self.calibrated
+        if stated is None:
+            return Hit(
+                passage,
+                score,
+                None,
+                "uncalibrated",
+                extrapolated=False,
+                rank=rank,
+                score_rank=at + 1,
+                language_weight=weight,
+            )
+        ends, stand = stated.interval, stated.standings
+        return Hit(
+            passage,
+            score,
+            float(stated.probability[at]),
+            stated.source[at],
+            extrapolated=bool(stated.extrapolated[at]),
+            rank=rank,
+            score_rank=at + 1,
+            standing=LanguageStanding(
+                stand.rank[at], stand.lead[at], stand.lag[at], stand.size[at]
+            ),
+            language_weight=weight,
+            interval=None if ends is None else (float(ends[0, at]), float(ends[1, at])),
+            shadow_probability=None if self.shadow is None else float(self.shadow[at]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """The candidates of an answer, best score first and then by id.
+
+    Attributes:
+        passages: What was found.
+        said: What is stated of them.
+    """
+
+    passages: Sequence[Passage]
+    said: Statements
+
+    def __len__(self) -> int:
+        return len(self.passages)
+
+    def hit(self, at: int, *, rank: int = 0, weight: float = 1.0) -> Hit:
+        """Return a candidate as a hit; see ``Statements.hit``."""
+        return self.said.hit(at, self.passages[at], rank=rank, weight=weight)
+
+    def hits(self) -> list[Hit]:
+        """Return all of them, without a rank."""
+        return [self.hit(at) for at in range(len(self))]
