@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +9,10 @@ import typer
 from app.cli.backups.command import backup, restore
 from app.cli.bundle import bundle_commands
 from app.cli.calibrating.calibrator import calibrator_commands, recalibrate
-from app.cli.exits import EXIT_CODES, Exit, UsageError, complain, friendly_errors
+from app.cli.calibrating.command import calibrate
+from app.cli.exits import EXIT_CODES, Exit, complain, friendly_errors
 from app.cli.feedback import feedback_commands
+from app.cli.ingest.command import index
 from app.cli.keys import key_commands
 from app.cli.options import (
     BundleOption,
@@ -20,9 +21,7 @@ from app.cli.options import (
     HostOption,
     JsonOption,
     PortOption,
-    RayOption,
     UrlOption,
-    WorkersOption,
     refuse_with_url,
     settings_from,
 )
@@ -41,18 +40,6 @@ cli.add_typer(bundle_commands, name="bundle")
 cli.add_typer(key_commands, name="keys")
 cli.add_typer(feedback_commands, name="feedback")
 cli.add_typer(calibrator_commands, name="calibrator")
-cli.command()(recalibrate)
-cli.command()(backup)
-cli.command()(restore)
-
-FilesArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="FILE...",
-        help="JSON Lines of {id, text, language?, parallel_id?, metadata?}, also .gz; - for stdin.",
-        show_default=False,
-    ),
-]
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  the signature typer calls
@@ -103,44 +90,14 @@ def serve(
         run_server(settings, on_ready=lambda url: complain(f"Isoglot is ready: {url}"))
 
 
-@cli.command(
+cli.command(
     epilog=_examples(
         "isoglot index passages.jsonl more.jsonl.gz",
         "zcat huge.jsonl.gz | isoglot index -",
         "isoglot index passages.jsonl --url http://127.0.0.1:8000",
         "isoglot index corpus/*.jsonl --ray local --workers 4",
     )
-)
-def index(  # noqa: PLR0913  one argument an option
-    context: typer.Context,
-    files: FilesArgument,
-    bundle: BundleOption = None,
-    data_dir: DataDirOption = None,
-    url: UrlOption = None,
-    ray: RayOption = None,
-    workers: WorkersOption = None,
-) -> None:
-    """Store passages from files. Passages with a known id are replaced.
-
-    Good lines are stored; bad lines are reported by number and reason, and the exit code is 1.
-    After an interruption the same command goes on where it was. With --ray the processes of a
-    cluster encode; files, bundle and settings must be the same on all its machines.
-    """
-    with friendly_errors():
-        refuse_with_url(context, url)
-        if url is not None and ray is not None:
-            raise UsageError("--url uses a running service, --ray a cluster: choose one.")
-        if workers is not None and ray is None:
-            raise UsageError("--workers is for --ray.")
-        settings = settings_from(bundle=bundle, data_dir=data_dir)
-        if ray is not None:
-            from app.cli.ingest.ray_index import run_ray_index
-
-            run_ray_index(files, settings=settings, address=ray, workers=workers)
-
-        from app.cli.ingest.index import run_index
-
-        run_index(files, settings=settings, url=url)
+)(index)
 
 
 @cli.command(
@@ -301,81 +258,15 @@ cli.command(
 )(replay)
 
 
-@cli.command(
+cli.command(
     epilog=_examples(
         "isoglot calibrate --judgements judged.jsonl --out my-calibrator",
         "isoglot calibrate --qrels qrels.txt --queries queries.jsonl --out my-calibrator",
         "isoglot calibrate --label --queries queries.jsonl --judgements judged.jsonl",
         "isoglot calibrate --judgements judged.jsonl --url http://127.0.0.1:8000",
     )
-)
-def calibrate(  # noqa: PLR0913  one argument an option
-    context: typer.Context,
-    *,
-    judgements: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSON Lines of {query, passage_id, relevant, language?, weight?}.",
-            show_default=False,
-        ),
-    ] = None,
-    qrels: Annotated[
-        Path | None,
-        typer.Option(help="TREC qrels; needs --queries.", show_default=False),
-    ] = None,
-    queries: Annotated[
-        Path | None,
-        typer.Option(help="JSON Lines of {id, text, language?}.", show_default=False),
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Directory for calibrator.json, report.json and diagrams.")
-    ] = Path("calibrator"),
-    complete: Annotated[
-        bool,
-        typer.Option(
-            "--complete",
-            help="The judgements are complete: a hit without one is irrelevant. Otherwise such "
-            "hits are left out, because not judged is not irrelevant.",
-        ),
-    ] = False,
-    label: Annotated[
-        bool,
-        typer.Option(
-            "--label",
-            help="Ask here for judgements of hits that are worth it, append them to --judgements, "
-            "and go on with that file. Needs --queries; can be ended and resumed.",
-        ),
-    ] = False,
-    labels: Annotated[int, typer.Option(min=1, help="Hits to judge with --label.")] = 200,
-    url: UrlOption = None,
-    bundle: BundleOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Fit a calibrator on judgements of your own corpus, shrunk towards the one in use.
+)(calibrate)
 
-    Searches your passages for every judged query, and learns from the judged hits. Says what is
-    gained on queries that were not fitted on, and refuses where scores do not tell relevant from
-    irrelevant hits (exit code 1). A few hundred judged hits of many queries do.
-    """
-    with friendly_errors():
-        refuse_with_url(context, url)
-        settings = settings_from(bundle=bundle, data_dir=data_dir)
-
-        from app.cli.calibrating.calibrate import run_calibrate, run_labelling
-        from app.cli.calibrating.judgements import read_judgements, read_qrels, read_queries
-        from app.cli.calibrating.places import open_place
-
-        if label and judgements is not None and queries is not None and qrels is None:
-            asked = read_queries(queries)
-            judged = run_labelling(asked, open_place(settings, url), judgements, labels=labels)
-        elif label:
-            raise UsageError("--label needs --queries to ask and --judgements to keep answers in.")
-        elif judgements is not None and qrels is None and queries is None:
-            judged = read_judgements(judgements)
-        elif judgements is None and qrels is not None and queries is not None:
-            judged = read_qrels(qrels, queries)
-        else:
-            raise UsageError("Give either --judgements, or --qrels with --queries.")
-        opened = open_place(settings, url)
-        run_calibrate(judged, opened, out=out, complete=complete, as_json=as_json)
+cli.command()(recalibrate)
+cli.command()(backup)
+cli.command()(restore)
