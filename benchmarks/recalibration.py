@@ -2,20 +2,22 @@
 
 A service with the starter bundle answers the answerable questions of the demo corpus; its hits are
 labelled with the corpus's qrels and sent back as feedback, through HTTP. The corpus is biased: it
-is small, on everyday topics, and every passage is there in eleven languages. The refit sees 500
-labels of half of the topics; the other half are held out. Then the same with labels drawn at
-random, which must be refused.
+is small, on everyday topics, and every passage is there in eleven languages. Every draw refits on
+labels of half of the topics, and the other half are held out. The same with labels that must be
+refused: of no information, and drawn from what was stated, where the calibrator holds.
 
     python -m benchmarks.recalibration
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -23,26 +25,46 @@ import numpy as np
 
 from app.adapters.feedback.sql import feedback_log
 from app.core.bundle import load_bundle
+from app.core.calibration.document import CalibratorDocument
 from app.core.feedback.entries import Entry
 from app.core.feedback.labels import labels_of
 from app.core.feedback.moved import moved_calibrator
-from app.core.feedback.refit import propose, restated
+from app.core.feedback.refit import RISE, propose, restated
 from app.main import create_app
 from app.settings import Settings
 
 DEMO = Path("demo")
-LABELS = 500
-SEEDS = 5
+DRAWS = 200
 LIMIT = 10
+INSIDE = (0.85, 1.15)
+
+Answer = Sequence[Entry]
+"""The labelled hits of one search, by rank."""
+Relabel = Callable[[Sequence[Answer], random.Random], list[Entry]]
 
 
 def main() -> None:
     """Run it, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="per row of the table")
+    draws = parser.parse_args().draws
     with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(_run(Path(directory)))
+        by_topic = asyncio.run(_run(Path(directory)))
+    bundle = load_bundle(Settings().bundle)
+    assert bundle.calibrator is not None
+    document = bundle.calibrator.document
+    print(
+        f"{draws} draws a row\n"
+        "| labels | proposed | refused as noise | refused: no gain | E/O as stated "
+        "| E/O of proposals | of them inside .85 to 1.15 |\n| --- | --- | --- | --- | --- | --- | --- |"
+    )
+    for name, (labels, relabel) in ROWS.items():
+        drawn = [_draw(document, by_topic, labels, relabel, seed) for seed in range(draws)]
+        print(f"| {name} | {' | '.join(_summary(drawn))} |", flush=True)
 
 
-async def _run(directory: Path) -> None:
+async def _run(directory: Path) -> dict[str, list[Answer]]:
+    """Return the answers to all questions by topic, in the order of the questions."""
     settings = Settings(data_dir=directory, log_level="error")
     passages = [json.loads(line) for line in (DEMO / "passages.jsonl").open(encoding="utf-8")]
     relevant = _qrels()
@@ -59,7 +81,6 @@ async def _run(directory: Path) -> None:
         for start in range(0, len(passages), 500):
             body = passages[start : start + 500]
             (await client.post("/v1/passages", json=body)).raise_for_status()
-        topics = {q["id"]: q["topic"] for q in questions}
         asked: dict[str, str] = {}
         for question in questions:
             asked |= await _label(client, question, relevant[question["id"]])
@@ -67,46 +88,101 @@ async def _run(directory: Path) -> None:
     await log.open()
     entries = [entry for _, entry in await log.read(limit=1_000_000)]
     await log.close()
-    for seed in range(SEEDS):
-        _report(settings, entries, {a: topics[q] for a, q in asked.items()}, seed)
+    answers: dict[str, list[Entry]] = {question["id"]: [] for question in questions}
+    for entry in entries:
+        answers[asked[entry.statement.query_id]].append(entry)
+    by_topic: dict[str, list[Answer]] = {}
+    for question in questions:
+        by_topic.setdefault(question["topic"], []).append(answers[question["id"]])
+    return by_topic
 
 
-def _report(settings: Settings, entries: Sequence[Entry], topic: dict[str, str], seed: int) -> None:
-    bundle = load_bundle(settings.bundle)
-    assert bundle.calibrator is not None
-    chance = random.Random(seed)
-    topics = sorted(set(topic.values()))
-    fitted = set(chance.sample(topics, len(topics) // 2))
-    ours = [e for e in entries if topic[e.statement.query_id] in fitted]
-    rest = [e for e in entries if topic[e.statement.query_id] not in fitted]
-    by_query = list({e.statement.query_id for e in ours})
-    chance.shuffle(by_query)
-    taken = set(by_query[: LABELS // LIMIT])
-    sample = [e for e in ours if e.statement.query_id in taken][:LABELS]
-    labels = labels_of(sample, bundle.calibrator.id)
-    proposal = propose(bundle.calibrator.document, labels, seed=seed)
-    held = labels_of(rest, bundle.calibrator.id)
-    said = [
-        f"seed {seed}: {proposal.labels} labels of {proposal.queries} queries",
-        f"held out {len(held.relevant)} labels",
-        f"E/O as stated {_ratio(held.probability, held.relevant):.2f}",
+def _true(answers: Sequence[Answer], _: random.Random) -> list[Entry]:
+    return [entry for answer in answers for entry in answer]
+
+
+def _at_random(answers: Sequence[Answer], chance: random.Random) -> list[Entry]:
+    return [replace(entry, relevant=chance.random() < 0.3) for entry in _true(answers, chance)]
+
+
+def _by_query(answers: Sequence[Answer], chance: random.Random) -> list[Entry]:
+    """Somebody content says yes to nearly all of an answer, somebody else to hardly any."""
+    shares = [chance.choice((0.1, 0.9)) for _ in answers]
+    return [
+        replace(entry, relevant=chance.random() < share)
+        for share, answer in zip(shares, answers, strict=True)
+        for entry in answer
     ]
+
+
+def _shuffled(answers: Sequence[Answer], chance: random.Random) -> list[Entry]:
+    entries = _true(answers, chance)
+    labels = [entry.relevant for entry in entries]
+    chance.shuffle(labels)
+    return [replace(e, relevant=label) for e, label in zip(entries, labels, strict=True)]
+
+
+def _as_stated(answers: Sequence[Answer], chance: random.Random) -> list[Entry]:
+    return [
+        replace(entry, relevant=chance.random() < entry.statement.probability)
+        for entry in _true(answers, chance)
+    ]
+
+
+ROWS: dict[str, tuple[int, Relabel]] = {
+    "500 of the corpus": (500, _true),
+    "1000 of the corpus": (1000, _true),
+    "2000 of the corpus": (2000, _true),
+    "500 at random, 30 % relevant": (500, _at_random),
+    "500 at random, queries liked or not": (500, _by_query),
+    "500 of the corpus, shuffled": (500, _shuffled),
+    "2000 of the corpus, shuffled": (2000, _shuffled),
+    "500 drawn as stated": (500, _as_stated),
+}
+
+
+def _draw(
+    document: CalibratorDocument,
+    by_topic: dict[str, list[Answer]],
+    labels: int,
+    relabel: Relabel,
+    seed: int,
+) -> tuple[str, float, float]:
+    """Return what became of a draw, and expected/observed held out before and after it."""
+    chance = random.Random(seed)
+    fitted = set(chance.sample(sorted(by_topic), len(by_topic) // 2))
+    ours = [answer for topic in by_topic if topic in fitted for answer in by_topic[topic]]
+    rest = [answer for topic in by_topic if topic not in fitted for answer in by_topic[topic]]
+    sample = labels_of(relabel(chance.sample(ours, labels // LIMIT), chance), document.id)
+    held = labels_of(_true(rest, chance), document.id)
+    proposal = propose(document, sample, seed=seed)
     if proposal.refusal is None:
-        after = restated(bundle.calibrator.document, held, proposal)
-        said.append(f"after {_ratio(after, held.relevant):.2f}")
-        moved_calibrator(bundle.calibrator.document, proposal, labels)  # is a valid document
-    else:
-        said.append(f"refused: {proposal.refusal}")
-    noise = [Entry(e.statement, e.source, chance.random() < 0.3, e.received) for e in sample]
-    refusal = propose(
-        bundle.calibrator.document, labels_of(noise, bundle.calibrator.id), seed=seed
-    ).refusal
-    said.append(f"labels at random {'refused' if refusal else 'NOT refused'}")
-    print("; ".join(said))
+        moved_calibrator(document, proposal, sample)  # is a valid document
+    noise = proposal.rise is None or proposal.rise <= RISE
+    outcome = "proposed" if proposal.refusal is None else "noise" if noise else "no gain"
+    after = restated(document, held, proposal)
+    return outcome, _ratio(held.probability, held.relevant), _ratio(after, held.relevant)
+
+
+def _summary(drawn: Sequence[tuple[str, float, float]]) -> list[str]:
+    """Return the cells of a row."""
+    outcomes = [outcome for outcome, _, _ in drawn]
+    after = [ratio for outcome, _, ratio in drawn if outcome == "proposed"]
+    inside = sum(INSIDE[0] <= ratio <= INSIDE[1] for ratio in after)
+    return [
+        *(str(outcomes.count(outcome)) for outcome in ("proposed", "noise", "no gain")),
+        _spread([before for _, before, _ in drawn]),
+        _spread(after) if after else "-",
+        f"{inside} of {len(after)}" if after else "-",
+    ]
 
 
 def _ratio(probability: np.ndarray, relevant: np.ndarray) -> float:
     return float(probability.sum() / relevant.sum())
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    return f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 async def _label(

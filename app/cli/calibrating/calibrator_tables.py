@@ -20,7 +20,10 @@ def proposal_report(console: Console, proposal: Proposal, added: str | None) -> 
         f"{proposal.labels} labels of {proposal.queries} queries, {proposal.relevant} relevant, on "
         f"statements of {proposal.calibrator}."
     )
-    if proposal.gain is not None and proposal.nll is not None:
+    if proposal.gain is not None and proposal.nll is not None and proposal.rise is not None:
+        console.print(
+            f"Labels rise with what was stated by {proposal.rise:.1f} standard deviations."
+        )
         console.print(
             f"logit' = {proposal.scale:.3f} * logit {proposal.shift:+.3f} "
             f"{proposal.same_shift:+.3f} * same   (shrunk by {proposal.ridge:g} labels)"

@@ -14,6 +14,7 @@ import numpy as np
 
 from app.core.calibration.evidence import Estimate, ReliabilityBin
 from app.core.calibration.fit_ridge import GroupArray
+from app.core.calibration.resampling import resampled_groups
 from app.core.types import FloatArray
 
 BINS = 10
@@ -42,9 +43,8 @@ class Sample:
         """Return weights under resamples of whole queries, with replacement."""
         _, group = np.unique(self.query, return_inverse=True)
         groups = int(group.max()) + 1
-        rng = np.random.default_rng(seed)
-        times = rng.multinomial(groups, np.full(groups, 1.0 / groups), size=count)
-        return [self.weights * row[group] for row in times]
+        drawn = resampled_groups(groups, count, seed)
+        return [self.weights * times[group] for times in drawn]
 
     def estimate(self, statistic: Callable[[FloatArray], float], level: float = 0.95) -> Estimate:
         """Return a statistic of the weights with its bootstrap interval.

@@ -13,6 +13,7 @@ import numpy as np
 from app.core.calibration.calibrator import sigmoid
 from app.core.calibration.fit import FREE, LinearLogit, Penalty, fit_logistic
 from app.core.calibration.fit_ridge import GroupArray
+from app.core.calibration.resampling import resampled_groups
 from app.core.errors import CalibrationError
 from app.core.types import FloatArray
 
@@ -54,12 +55,11 @@ def bootstrap_fit(  # noqa: PLR0913 - the data, the penalty and how to draw
     found = fit_logistic(features, relevant, penalty=penalty, weights=w)
     _, group = np.unique(groups, return_inverse=True)
     count = int(group.max()) + 1
-    rng = np.random.default_rng(seed)
     rows = []
-    for _ in range(draws):
-        times = rng.multinomial(count, np.full(count, 1.0 / count))[group]
+    for times in resampled_groups(count, draws, seed):
+        drawn = w * times[group]
         try:
-            row = fit_logistic(features, relevant, penalty=penalty, weights=w * times, start=found)
+            row = fit_logistic(features, relevant, penalty=penalty, weights=drawn, start=found)
         except CalibrationError:
             continue
         rows.append(np.append(row.coef, row.intercept))

@@ -12,13 +12,17 @@ said of the proposal is measured on queries that its fit has not seen; intervals
 bootstrap over queries, because hits of one answer share their query's luck.
 
 A proposal is refused, with its reason, where it would not help: too few labels; labels that do not
-rise with the stated probability, which no calibrator can mend; and no gain on unseen queries.
+rise with the stated probability beyond doubt, which no calibrator can mend; and no gain on unseen
+queries. Whether they rise is tested with the score of a slope of zero, summed by query, and not
+with the slope itself: where the encoder separates well the slope has no standard deviation to
+speak of, and there the labels say the most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -26,8 +30,8 @@ from app.core.calibration.assess import losses
 from app.core.calibration.calibrator import sigmoid
 from app.core.calibration.document import CalibratorDocument
 from app.core.calibration.fit import LinearLogit, Penalty, fit_logistic
-from app.core.calibration.fit_draws import bootstrap_fit
 from app.core.calibration.fit_ridge import GroupArray, choose_ridge, group_folds
+from app.core.calibration.resampling import resampled_groups
 from app.core.errors import CalibrationError
 from app.core.feedback.labels import Labels
 from app.core.types import BoolArray, FloatArray
@@ -39,8 +43,10 @@ DRAWS = 1000
 FOLDS = 5
 RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
-_SLOPE_DRAWS = 200
-_HARDLY = 1e-3
+_NOTHING = 1e-12
+RISE = 3.0
+"""Standard deviations by which labels must rise: chance does that in 1 of 740 cases."""
+
 _LEVEL_FACTOR = 0.1
 """The level is what drifts most, and what labels tell best: it is shrunk the least."""
 _SHRINK = Penalty(
@@ -91,6 +97,7 @@ class Proposal:
         ridge: Strength of the shrinkage, in labels.
         nll: Mean negative log-likelihood on unseen queries, before and after.
         gain: How much lower it is after.
+        rise: By how many standard deviations labels rise with the stated probability.
         agreement: ``all``, ``same`` and ``cross`` to how statements and labels agree.
         refusal: Why the proposal should not be used; ``None`` where it helps.
         warnings: What the labels may hide.
@@ -106,6 +113,7 @@ class Proposal:
     ridge: float = 0.0
     nll: tuple[float, float] | None = None
     gain: Interval | None = None
+    rise: float | None = None
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     refusal: str | None = None
     warnings: tuple[str, ...] = ()
@@ -184,23 +192,16 @@ class _Data:
 
 
 def _fitted(proposal: Proposal, data: _Data, seed: int) -> Proposal:
-    slopes = bootstrap_fit(
-        data.x[:, :1],
-        data.y,
-        data.query,
-        penalty=Penalty(ridge=_HARDLY),
-        draws=_SLOPE_DRAWS,
-        seed=seed,
-    )[:, 0]
     moves, ridge = data.fit(np.ones(len(data.y), dtype=np.bool_), seed)
     unseen = np.empty(len(data.y))
     fold = group_folds(data.query, FOLDS, seed + 1)
     for number in range(FOLDS):
         out = fold == number
         unseen[out] = data.restated(data.fit(~out, seed)[0])[out]
-    resamples = _Resamples(data.query, seed)
+    ratio = partial(_ratio, data.query, seed)
+    rise = _rise(data.x[:, 0], data.y, data.query)
     before, after = losses(data.stated, data.y), losses(unseen, data.y)
-    gain = resamples.ratio(before - after, np.ones(len(data.y)))
+    gain = ratio(before - after, np.ones(len(data.y)))
     groups = {"all": np.ones(len(data.y), np.bool_), "same": data.same, "cross": ~data.same}
     return replace(
         proposal,
@@ -214,36 +215,38 @@ def _fitted(proposal: Proposal, data: _Data, seed: int) -> Proposal:
             name: Agreement(
                 labels=int(rows.sum()),
                 relevant=int(data.y[rows].sum()),
-                before=resamples.ratio(data.stated * rows, data.y * rows),
-                after=resamples.ratio(unseen * rows, data.y * rows),
+                before=ratio(data.stated * rows, data.y * rows),
+                after=ratio(unseen * rows, data.y * rows),
             )
             for name, rows in groups.items()
             if data.y[rows].any()
         },
-        refusal=_no_help(float(np.quantile(slopes, 0.025)), float(moves.coef[0]), gain),
+        rise=rise,
+        refusal=_no_help(rise, float(moves.coef[0]), gain),
     )
 
 
-class _Resamples:
-    """Queries drawn with replacement."""
+def _ratio(query: GroupArray, seed: int, above: FloatArray, below: FloatArray) -> Interval:
+    """Return the ratio of two sums over rows, with its interval over queries."""
+    _, group = np.unique(query, return_inverse=True)
+    sums = np.column_stack([np.bincount(group, weights=column) for column in (above, below)])
+    drawn = np.array([times @ sums for times in resampled_groups(len(sums), DRAWS, seed)])
+    drawn = drawn[drawn[:, 1] > 0.0]
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], (0.025, 0.975)).tolist()
+    return Interval(float(sums[:, 0].sum() / sums[:, 1].sum()), low, high)
 
-    def __init__(self, query: GroupArray, seed: int) -> None:
-        _, self._query = np.unique(query, return_inverse=True)
-        self._count = int(self._query.max()) + 1
-        rng = np.random.default_rng(seed)
-        even = np.full(self._count, 1.0 / self._count)
-        self._times = rng.multinomial(self._count, even, size=DRAWS).astype(np.float64)
 
-    def ratio(self, above: FloatArray, below: FloatArray) -> Interval:
-        """Return the ratio of two sums over rows, with its interval."""
-        sums = [
-            np.bincount(self._query, weights=column, minlength=self._count)
-            for column in (above, below)
-        ]
-        drawn = [self._times @ column for column in sums]
-        found = drawn[0][drawn[1] > 0] / drawn[1][drawn[1] > 0]
-        low, high = np.quantile(found, (0.025, 0.975)).tolist()
-        return Interval(float(sums[0].sum() / sums[1].sum()), low, high)
+def _rise(stated: FloatArray, y: FloatArray, query: GroupArray) -> float:
+    """Return by how many standard deviations labels rise with stated logits.
+
+    The score test of a slope of zero with a variance that is robust within queries (Rao's test
+    with the middle of the sandwich of Liang and Zeger 1986); 0 where nothing varies.
+    """
+    pull = (stated - stated.mean()) * (y - y.mean())
+    _, group = np.unique(query, return_inverse=True)
+    of_query = np.bincount(group, weights=pull)
+    spread = float(np.sqrt(of_query @ of_query))
+    return float(of_query.sum()) / max(spread, _NOTHING)
 
 
 def _too_few(proposal: Proposal) -> str | None:
@@ -261,10 +264,11 @@ def _too_few(proposal: Proposal) -> str | None:
     )
 
 
-def _no_help(lowest_slope: float, scale: float, gain: Interval) -> str | None:
-    if lowest_slope <= 0.0 or scale <= 0.0:
+def _no_help(rise: float, scale: float, gain: Interval) -> str | None:
+    if rise <= RISE or scale <= 0.0:
         return (
-            "The labels do not rise with the stated probability: they look like noise, or the "
+            "The labels do not rise with the stated probability beyond doubt (by "
+            f"{rise:.1f} standard deviations, it takes {RISE:g}): they look like noise, or the "
             "encoder does not separate what is judged here. No calibrator can mend that."
         )
     if gain.low <= 0.0:

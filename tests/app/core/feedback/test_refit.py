@@ -44,12 +44,54 @@ def test_500_labels_of_a_biased_corpus_mend_what_is_stated_on_unseen_ones():
     assert proposal.gain.low > 0.0
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_labels_that_are_noise_are_refused(seed):
-    proposal = propose(ACTIVE.document, drawn_labels(lambda z, _: 0 * z - 0.8, seed=seed))
+def test_labels_that_are_noise_are_refused_in_every_one_of_fifteen_draws():
+    for seed in range(15):
+        proposal = propose(ACTIVE.document, drawn_labels(lambda z, _: 0 * z - 0.8, seed=seed))
+
+        assert proposal.refusal is not None, seed
+        assert "noise" in proposal.refusal
+
+
+def test_labels_that_rise_by_less_than_three_standard_deviations_are_refused():
+    proposal = propose(ACTIVE.document, drawn_labels(lambda z, _: 0.1 * z - 0.8, seed=8))
 
     assert proposal.refusal is not None
+    assert proposal.rise is not None
+    assert 2.0 < proposal.rise <= 3.0
     assert "noise" in proposal.refusal
+
+
+def test_queries_that_are_liked_or_not_as_a_whole_are_noise():
+    """Hits of one answer count as the one piece of evidence they are."""
+    rng = np.random.default_rng(3)
+    for seed in range(8):
+        labels = drawn_labels(biased, queries=60, hits=10, seed=seed)
+        of_query = np.repeat(rng.normal(0.0, 1.0, 60), 10)
+        stated = 1.0 / (1.0 + np.exp(-of_query - rng.normal(0.0, 0.3, 600)))
+        liked = np.repeat(rng.random(60) < 0.5, 10) ^ (rng.random(600) < 0.1)
+        noise = dataclasses.replace(labels, probability=stated, relevant=liked)
+
+        assert propose(ACTIVE.document, noise).refusal is not None, seed
+
+
+def test_labels_of_an_encoder_that_separates_perfectly_rise_beyond_doubt():
+    """There the slope itself has no standard deviation to speak of."""
+    proposal = propose(ACTIVE.document, drawn_labels(lambda z, _: 40.0 * (z + 1.2)))
+
+    assert proposal.rise is not None
+    assert proposal.rise > 6.0
+    assert proposal.refusal is None
+    assert proposal.scale > 1.5
+
+
+def test_one_probability_for_every_hit_says_nothing():
+    labels = drawn_labels(biased)
+    same = dataclasses.replace(labels, probability=np.full(500, 0.3))
+
+    proposal = propose(ACTIVE.document, same)
+
+    assert proposal.rise == pytest.approx(0.0)
+    assert proposal.refusal is not None
 
 
 @pytest.mark.parametrize("seed", range(3))
