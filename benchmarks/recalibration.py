@@ -18,6 +18,7 @@ import random
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import httpx
@@ -37,6 +38,7 @@ DEMO = Path("demo")
 DRAWS = 200
 LIMIT = 10
 INSIDE = (0.85, 1.15)
+DAY = date(2026, 1, 1)
 
 Answer = Sequence[Entry]
 """The labelled hits of one search, by rank."""
@@ -157,7 +159,7 @@ def _draw(
     held = labels_of(_true(rest, chance), document.id)
     proposal = propose(document, sample, seed=seed)
     if proposal.refusal is None:
-        moved_calibrator(document, proposal, sample)  # is a valid document
+        moved_calibrator(document, proposal, sample, fitted=DAY)  # is a valid document
     noise = proposal.rise is None or proposal.rise <= RISE
     outcome = "proposed" if proposal.refusal is None else "noise" if noise else "no gain"
     after = restated(document, held, proposal)

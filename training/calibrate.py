@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,7 @@ def calibrator_text(
             "corpus_sizes": list(collected.corpus_sizes),
             "data_sha256": data_sha256,
             "nll": _nll_before_and_after(heads, hits),
+            "fitted": datetime.now(UTC).date().isoformat(),
         },
         **measured,
     }

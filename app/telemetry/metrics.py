@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 
 from app.core.bundle import Bundle
 from app.core.calibration.calibrator import Calibrator
@@ -96,22 +96,29 @@ class Metrics:
 def _facts(
     bundle: Bundle, active: Calibrator | None, shadow: Calibrator | None
 ) -> tuple[CalibratorFacts, ...]:
-    own = None if bundle.calibrator is None else bundle.calibrator.id
     roles: tuple[tuple[Role, Calibrator | None], ...] = (("active", active), ("shadow", shadow))
     return tuple(
         CalibratorFacts(
             calibrator.id,
             calibrator.document.kind,
             role,
-            fitted=_created(bundle) if calibrator.id == own else None,
+            fitted=_fitted(bundle, calibrator),
         )
         for role, calibrator in roles
         if calibrator is not None
     )
 
 
-def _created(bundle: Bundle) -> float | None:
-    """Return when a bundle was made, in seconds since 1970, where it says so."""
+def _fitted(bundle: Bundle, calibrator: Calibrator) -> float | None:
+    """Return when a calibrator was fitted, in seconds since 1970, where it is known.
+
+    What its document says; a bundle's own that does not say is as old as the bundle.
+    """
+    day = calibrator.document.fit.fitted
+    if day is not None:
+        return datetime.combine(day, datetime.min.time(), UTC).timestamp()
+    if bundle.calibrator is None or calibrator.id != bundle.calibrator.id:
+        return None
     created = bundle.manifest.training.get("created")
     try:
         return datetime.fromisoformat(created).timestamp() if isinstance(created, str) else None

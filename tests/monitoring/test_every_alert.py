@@ -203,6 +203,21 @@ def test_too_few_labels_for_a_day_are_told(tmp_path):
     test.run(tmp_path)
 
 
+def test_of_old_calibrators_the_active_one_is_told_and_no_shadow(tmp_path):
+    name = "isoglot_calibrator_fitted_timestamp_seconds"
+    test = RuleTest(step=STEP, end=END, series=[answering()])
+    for calibrator, role in (("promoted", "active"), ("shadow", "shadow")):
+        test.series += [
+            steady("isoglot_calibrator_info", 1, calibrator=calibrator, role=role),
+            steady(name, END - 730 * DAY, calibrator=calibrator),
+        ]
+    test.expect(
+        'group by (calibrator) (ALERTS{alertname="IsoglotCalibratorOld", alertstate="firing"})',
+        ({"calibrator": "promoted"}, 1.0),
+    )
+    test.run(tmp_path)
+
+
 @pytest.mark.parametrize(("share", "severity"), [(0.009, "warning"), (0.02, "critical")])
 def test_what_burns_the_budget_slowly_can_wait(share, severity, tmp_path):
     test = rule_test({"requests": lambda: requests(share), "latency": lambda: latency(10 * share)})

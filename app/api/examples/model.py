@@ -187,6 +187,7 @@ CALIBRATIONS: dict[str, Any] = {
             "fit": {
                 "source": "judgements",
                 "towards": "0001a8422cb8",
+                "fitted": "2026-11-26",
                 "hits": 200,
                 "queries": 40,
                 "relevant": 61,

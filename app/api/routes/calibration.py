@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from fastapi import APIRouter
 from pydantic import Field, JsonValue
 
@@ -30,6 +32,9 @@ class FitDescription(ResponseModel):
 
     source: str = Field(description="`bundle`, `judgements` or `feedback`.")
     towards: str | None = Field(description="Calibrator that it was shrunk towards.")
+    fitted: date | None = Field(
+        description="Day of the fit in UTC; null where the document does not say."
+    )
     hits: int
     queries: int
     relevant: int

@@ -141,8 +141,9 @@ async function show() {
   }
   const { fit, thresholds, evidence } = said;
   const towards = fit.towards ? `, moved from calibrator ${fit.towards}` : "";
+  const fitted = fit.fitted ? ` on ${fit.fitted}` : "";
   byId("facts").textContent =
-    `Calibrator ${said.calibrator} (${said.kind}), from ${fit.source}${towards}: ` +
+    `Calibrator ${said.calibrator} (${said.kind}), from ${fit.source}${towards}${fitted}: ` +
     `${counted(fit.hits, "hit")} of ${counted(fit.queries, "question")} in ` +
     `${counted(fit.languages.length, "language")}, ` +
     `${Math.min(...fit.corpus_sizes).toLocaleString("en")} to ${Math.max(...fit.corpus_sizes).toLocaleString("en")} passages. ` +

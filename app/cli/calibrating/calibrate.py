@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -55,7 +56,11 @@ def run_calibrate(
     base, lists = asyncio.run(_served(opened, queries))
     hits = judged_hits(base, lists, complete=complete)
     result = refit(
-        base.document, hits, data="judgements of your own", data_sha256=fingerprint(list(queries))
+        base.document,
+        hits,
+        data="judgements of your own",
+        data_sha256=fingerprint(list(queries)),
+        fitted=datetime.now(UTC).date(),
     )
     report = _report(base, hits, result, len(queries))
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,7 +62,8 @@ def recalibrate(
         proposal = propose(active.document, labels)
         added = None
         if proposal.refusal is None:
-            text = moved_calibrator(active.document, proposal, labels)
+            today = datetime.now(UTC).date()
+            text = moved_calibrator(active.document, proposal, labels, fitted=today)
             added = shelf.add(text, reason=f"proposed from {proposal.labels} labels").id
         if as_json:
             console.results().out(json.dumps({**asdict(proposal), "proposed": added}, indent=2))

@@ -11,6 +11,7 @@ grown by members that may be left out, so that a document of any age loads::
                         Learn-then-Test)
     fit.source          bundle, judgements or feedback
     fit.towards         id of the calibrator that the fit was shrunk towards
+    fit.fitted          day of the fit, such as 2026-11-26
     evidence            what was measured on held-out queries: reliability, pairs, growth
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -118,7 +120,8 @@ class FitFacts(Part):
 
     ``nll`` holds the mean negative log-likelihood of the fitting hits before (the base rate
     for every hit) and after the fit. ``source`` is where the judgements came from, ``towards`` the
-    id of the calibrator that the parameters were shrunk towards.
+    id of the calibrator that the parameters were shrunk towards, ``fitted`` the day of the fit in
+    UTC; a day, so that the same fit gives the same id when it is repeated at once.
     """
 
     hits: int = Field(ge=1)
@@ -130,6 +133,7 @@ class FitFacts(Part):
     nll: tuple[FiniteFloat, FiniteFloat]
     source: Literal["bundle", "judgements", "feedback"] = "bundle"
     towards: str | None = None
+    fitted: date | None = None
 
 
 def against_their_law(head: LinearHead) -> tuple[str, ...]:

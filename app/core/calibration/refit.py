@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 import numpy as np
@@ -54,7 +55,14 @@ class Refit:
     text: str | None
 
 
-def refit(base: CalibratorDocument, hits: JudgedHits, *, data: str, data_sha256: str) -> Refit:
+def refit(
+    base: CalibratorDocument,
+    hits: JudgedHits,
+    *,
+    data: str,
+    data_sha256: str,
+    fitted: date | None = None,
+) -> Refit:
     """Fit a calibrator on judged hits, shrunk towards another.
 
     Args:
@@ -62,6 +70,7 @@ def refit(base: CalibratorDocument, hits: JudgedHits, *, data: str, data_sha256:
         hits: What it is moved by.
         data: Which judgements those are, as a person should read it.
         data_sha256: Their hash.
+        fitted: Day of the fit, as the document is to say it.
 
     Raises:
         CalibrationError: There are too few queries, or hits of one class only.
@@ -96,7 +105,14 @@ def refit(base: CalibratorDocument, hits: JudgedHits, *, data: str, data_sha256:
         compared=(_compared("this", after), _compared(base.id, before)),
     )
     thresholds, said = choose_thresholds(base, hits, cross, data)
-    text = refit_text(base, hits, evidence=evidence, thresholds=thresholds, data_sha256=data_sha256)
+    text = refit_text(
+        base,
+        hits,
+        evidence=evidence,
+        thresholds=thresholds,
+        data_sha256=data_sha256,
+        fitted=fitted,
+    )
     return Refit(verdict, reason.strip(), gain, before, after, said, text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from app.core.errors import CalibrationError
 LEVEL = 0.9
 
 
-def refit_text(
+def refit_text(  # noqa: PLR0913 - every fact that the document states
     base: CalibratorDocument,
     hits: JudgedHits,
     *,
     evidence: Evidence,
     thresholds: Thresholds,
     data_sha256: str,
+    fitted: date | None = None,
 ) -> str:
     """Return the JSON text of a calibrator that judged hits have moved.
 
@@ -34,6 +36,7 @@ def refit_text(
         evidence: What was measured on queries not fitted on.
         thresholds: Those that were chosen for the new one.
         data_sha256: Of the judgements.
+        fitted: Day of the fit; ``None`` where nothing is to be said of it.
     """
     sample = hits.sample
     scores, sizes = hits.columns["score"], hits.corpus_sizes
@@ -54,6 +57,7 @@ def refit_text(
             "nll": [c.nll.value for c in reversed(evidence.compared)],
             "source": "judgements",
             "towards": base.id,
+            **({} if fitted is None else {"fitted": fitted.isoformat()}),
         },
         "metrics": {},
         "thresholds": thresholds.model_dump(mode="json", exclude_none=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 from app.core.calibration.document import CalibratorDocument, dump_calibrator
@@ -14,7 +15,9 @@ _VOID = ("interval", "thresholds", "evidence")
 """Members that say how well the former parameters were known, or what they guarantee."""
 
 
-def moved_calibrator(document: CalibratorDocument, proposal: Proposal, labels: Labels) -> str:
+def moved_calibrator(
+    document: CalibratorDocument, proposal: Proposal, labels: Labels, *, fitted: date
+) -> str:
     """Return the JSON text of the active calibrator, moved as proposed.
 
     Every head moves alike, the one of the first hit included: it drifts for the same reasons, but
@@ -25,6 +28,7 @@ def moved_calibrator(document: CalibratorDocument, proposal: Proposal, labels: L
         document: The active calibrator.
         proposal: What came of the refit.
         labels: What it was fitted on.
+        fitted: Day of the fit.
 
     Raises:
         CalibrationError: The result would break a law of probabilities.
@@ -47,6 +51,7 @@ def moved_calibrator(document: CalibratorDocument, proposal: Proposal, labels: L
         "nll": [before, after],
         "source": "feedback",
         "towards": document.id,
+        "fitted": fitted.isoformat(),
     }
     said = asdict(proposal)
     content["metrics"] = {"feedback": {**said, "languages": list(labels.languages)}}

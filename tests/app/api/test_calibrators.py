@@ -57,6 +57,19 @@ async def search(client: httpx.AsyncClient, **options: object) -> Any:
     return response.json()
 
 
+async def test_the_age_of_a_promoted_calibrator_is_exposed(running, shelf, bundle_dir):
+    """Or the alert on old ones would end with the first promotion."""
+    facts = {**calibrator_content(FAKE_ENCODER_SPEC)["fit"], "fitted": "2026-01-02"}
+    old = shelf.add(dump_calibrator(calibrator_content(FAKE_ENCODER_SPEC, fit=facts))).id
+    shelf.promote(old, load_bundle(bundle_dir))
+    await until(running, old)
+
+    found = Samples((await running.get("/metrics")).text)
+    name = "isoglot_calibrator_fitted_timestamp_seconds"
+    assert found.value(name, calibrator=old) == 1767312000.0
+    assert (await running.get("/v1/calibration")).json()["fit"]["fitted"] == "2026-01-02"
+
+
 async def until(client: httpx.AsyncClient, calibrator: str) -> None:
     async with asyncio.timeout(5):
         while (await search(client))["model"]["calibrator"] != calibrator:  # noqa: ASYNC110

@@ -16,7 +16,7 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.searches import ShownHit
 from tests.app.telemetry.samples import Samples
 from tests.bundles import tiny_spec, write_tiny_bundle
-from tests.calibrators import make_calibrator
+from tests.calibrators import calibrator_content, make_calibrator
 
 ELEVEN = ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
 STARTER = Path("bundles/starter/reference.json")
@@ -236,6 +236,18 @@ def test_when_a_calibrator_was_fitted_is_told_where_the_bundle_says_so(bundle):
         metrics.serves(dataclasses.replace(bundle, manifest=manifest), active=bundle.calibrator)
         name = "isoglot_calibrator_fitted_timestamp_seconds"
         found = Samples.of(metrics)
+        assert [found.value(name, **labels) for labels in found.labels(name)] == expected
+
+
+def test_when_a_calibrator_from_the_shelf_was_fitted_is_told_by_its_document(bundle):
+    name = "isoglot_calibrator_fitted_timestamp_seconds"
+    for said, expected in (({"fitted": "2026-01-02"}, [1767312000.0]), ({}, [])):
+        other = make_calibrator(fit={**calibrator_content()["fit"], **said}, metrics={"other": 1})
+        metrics = Metrics()
+        metrics.serves(bundle, active=other)
+
+        found = Samples.of(metrics)
+        assert found.labels(name) == [{"calibrator": other.id}][: len(expected)]
         assert [found.value(name, **labels) for labels in found.labels(name)] == expected
 
 

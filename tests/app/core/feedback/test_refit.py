@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.app.core.feedback.drawn import drawn_labels
 from tests.calibrators import make_calibrator
 
 ACTIVE = make_calibrator()
+DAY = date(2026, 11, 26)
 
 
 def biased(logit, same):
@@ -134,7 +136,9 @@ def test_the_document_states_what_the_proposal_says():
     proposal = propose(ACTIVE.document, labels)
 
     moved = Calibrator(
-        parse_calibrator(json.loads(moved_calibrator(ACTIVE.document, proposal, labels)))
+        parse_calibrator(
+            json.loads(moved_calibrator(ACTIVE.document, proposal, labels, fitted=DAY))
+        )
     )
 
     ones = np.ones(4)
@@ -156,6 +160,7 @@ def test_the_document_states_what_the_proposal_says():
     assert moved.id != ACTIVE.id
     assert moved.document.fit.source == "feedback"
     assert moved.document.fit.towards == ACTIVE.id
+    assert moved.document.fit.fitted == DAY
     measured: Any = moved.document.metrics["feedback"]
     assert measured["scale"] == proposal.scale
 
@@ -180,7 +185,9 @@ def test_offsets_of_languages_move_along_and_guarantees_of_the_former_end():
 
 def the_moved(active: Calibrator, proposal: Proposal, labels: Labels) -> Calibrator:
     return Calibrator(
-        parse_calibrator(json.loads(moved_calibrator(active.document, proposal, labels)))
+        parse_calibrator(
+            json.loads(moved_calibrator(active.document, proposal, labels, fitted=DAY))
+        )
     )
 
 
