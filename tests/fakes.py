@@ -29,7 +29,7 @@ from app.core.errors import (
     StoreUnavailableError,
     UnencodableTextError,
 )
-from app.core.feedback.entries import Entry, Kept
+from app.core.feedback.entries import Entry, Kept, Label, settled
 from app.core.passages.fields import field_values, kind_of
 from app.core.passages.filters import matches
 from app.core.types import (
@@ -284,14 +284,28 @@ class InMemoryFeedbackLog:
         return [self._add(entry) for entry in entries]
 
     async def read(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, Entry]]:
-        return list(enumerate(self._entries, start=1))[after : after + limit]
+        found = [
+            (number, entry)
+            for number, entry in enumerate(self._entries, start=1)
+            if number > after and (entry.source == "click" or entry.relevant is not None)
+        ]
+        return found[:limit]
 
     def _add(self, entry: Entry) -> Kept:
-        for known in self._entries:
-            if _identity(known) == _identity(entry):
-                return Kept(is_new=False, relevant=known.relevant)
-        self._entries.append(entry)
-        return Kept(is_new=True, relevant=entry.relevant)
+        place = next(
+            (n for n, known in enumerate(self._entries) if _identity(known) == _identity(entry)),
+            len(self._entries),
+        )
+        known = self._entries[place] if place < len(self._entries) else None
+        if entry.source == "click":
+            kept = Kept(is_taken=known is None, relevant=None)
+        elif known is None or known.relevant is None:
+            kept = settled(entry, None)
+        else:
+            kept = settled(entry, Label(known.source, known.relevant))
+        if kept.is_taken:
+            self._entries[place : place + 1] = [entry]
+        return kept
 
 
 def _identity(entry: Entry) -> tuple[object, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from app.api.schemas.feedback import FeedbackIn, FeedbackOut
 from app.core.calibration.calibrator import relation_posterior
-from app.core.feedback.entries import Judgement, Statement
+from app.core.errors import InvalidInputError
+from app.core.feedback.entries import Judgement, Label, Statement
 from app.core.feedback.service import FeedbackService, Receipt
 from app.core.languages.codes import primary_language, relation_of
 from app.core.search.types import Hit, SearchResult
@@ -46,8 +49,22 @@ def token_of(hit: Hit, result: SearchResult, feedback: FeedbackService | None) -
     return feedback.token(statement)
 
 
-def to_judgement(sent: FeedbackIn) -> Judgement:
-    """Return what was sent, as the core takes it."""
+def to_judgement(sent: FeedbackIn, pointer: str = "") -> Judgement:
+    """Return what was sent, as the core takes it.
+
+    Args:
+        sent: Feedback on one hit.
+        pointer: Where it stands in the body.
+
+    Raises:
+        InvalidInputError: A label is missing. Only a ``null`` that was written takes one back: a
+            member that was forgotten must not.
+    """
+    if sent.source != "click" and "relevant" not in sent.model_fields_set:
+        raise InvalidInputError(
+            "A label needs `relevant`: true or false, or null to take it back.",
+            pointer=f"{pointer}/relevant",
+        )
     return Judgement(sent.token, sent.source, sent.relevant)
 
 
@@ -64,7 +81,7 @@ def from_receipt(receipt: Receipt) -> FeedbackOut:
 
 
 def count_feedback(metrics: Metrics, sent: FeedbackIn, receipt: Receipt) -> None:
-    """Count one item of feedback; only what is new enters a sum."""
+    """Count one item of feedback; what was said before and no longer counts leaves the sums."""
     said = receipt.statement
     if said is None:
         metrics.feedback.rejected(receipt.reason or "forged")
@@ -73,18 +90,27 @@ def count_feedback(metrics: Metrics, sent: FeedbackIn, receipt: Receipt) -> None
         metrics.feedback.rejected("duplicate")
         return
     metrics.feedback.accepted(source=sent.source, delay_seconds=receipt.delay)
-    if sent.source == "click" or sent.relevant is None:
+    if sent.source == "click":
         metrics.feedback.clicked(rank=said.rank)
         return
+    if receipt.before is not None:
+        for hit in _labelled(said, receipt.before):
+            metrics.feedback.withdrawn(hit)
+        metrics.feedback.revised("withdrawn" if sent.relevant is None else "changed")
+    if sent.relevant is not None:
+        for hit in _labelled(said, Label(sent.source, sent.relevant)):
+            metrics.feedback.labelled(hit)
+
+
+def _labelled(said: Statement, label: Label) -> Iterator[LabelledHit]:
+    """Yield a label as it counts for the active calibrator, and for its shadow."""
     stated = [(said.calibrator, said.probability), (said.shadow, said.shadow_probability)]
     for calibrator, probability in stated[: 2 if said.shadow else 1]:
-        metrics.feedback.labelled(
-            LabelledHit(
-                calibrator=calibrator,
-                probability=probability,
-                relevant=sent.relevant,
-                relation=relation_of(said.query_language, said.passage_language),
-                query_language=said.query_language,
-                source=sent.source,
-            )
+        yield LabelledHit(
+            calibrator=calibrator,
+            probability=probability,
+            relevant=label.relevant,
+            relation=relation_of(said.query_language, said.passage_language),
+            query_language=said.query_language,
+            source="judged" if label.source == "judged" else "explicit",
         )

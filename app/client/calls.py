@@ -162,8 +162,19 @@ def search_batch(searches: Iterable[str | Search]) -> Call[tuple[BatchItem, ...]
 
 def feedback(token: str, *, relevant: bool | None, source: Source) -> Call[FeedbackReceipt]:
     """Say whether a hit is relevant."""
-    body = _json({"token": token, "relevant": relevant, "source": source})
-    return Call("POST", "/v1/feedback", lambda answer: _read(FeedbackReceipt, answer), body)
+    body: Judgement = {"token": token, "source": source}
+    if relevant is not None:
+        body["relevant"] = relevant
+    return _feedback(body)
+
+
+def withdraw_feedback(token: str, *, source: Source) -> Call[FeedbackReceipt]:
+    """Take a label back."""
+    return _feedback({"token": token, "source": source, "relevant": None})
+
+
+def _feedback(body: Judgement) -> Call[FeedbackReceipt]:
+    return Call("POST", "/v1/feedback", lambda answer: _read(FeedbackReceipt, answer), _json(body))
 
 
 def feedback_batch(judgements: Iterable[Judgement]) -> Call[tuple[FeedbackReceipt, ...]]:

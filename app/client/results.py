@@ -216,7 +216,7 @@ class FeedbackReceipt(_Result):
         reason: Why it was rejected: ``forged``, ``expired`` or ``unknown``.
         query_id: Of the answer.
         id: Of the passage.
-        relevant: The label that counts: the first one.
+        relevant: The label that counts now; ``None`` where there is none.
     """
 
     status: str

@@ -91,7 +91,7 @@ class Isoglot:
     def feedback(
         self, token: str, *, relevant: bool | None = None, source: Source = "explicit"
     ) -> FeedbackReceipt:
-        """Say whether a hit answers its query; sending it again changes nothing.
+        """Say whether a hit answers its query; the latest label counts.
 
         Args:
             token: ``feedback_token`` of the hit.
@@ -102,6 +102,18 @@ class Isoglot:
             IsoglotClientError: See ``app.client.errors``.
         """
         return self.send(calls.feedback(token, relevant=relevant, source=source))
+
+    def withdraw_feedback(self, token: str, *, source: Source = "explicit") -> FeedbackReceipt:
+        """Take the label of a hit back, as if it had not been given.
+
+        Args:
+            token: ``feedback_token`` of the hit.
+            source: Who takes it back; only ``judged`` does where an assessor gave it.
+
+        Raises:
+            IsoglotClientError: See ``app.client.errors``.
+        """
+        return self.send(calls.withdraw_feedback(token, source=source))
 
     def feedback_batch(self, judgements: Iterable[Judgement]) -> tuple[FeedbackReceipt, ...]:
         """Say of up to 1000 hits whether they are relevant; a bad token spoils no other."""

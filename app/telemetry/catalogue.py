@@ -175,8 +175,14 @@ FEEDBACK_DELAY = _histogram(
 FEEDBACK_REJECTED = _counter(
     "isoglot_feedback_rejected_total",
     "Feedback that was not counted: token forged, expired, of something unknown here, or a "
-    "duplicate.",
+    "duplicate, which changes nothing.",
     "reason",
+)
+FEEDBACK_REVISED = _counter(
+    "isoglot_feedback_revised_total",
+    "Labels that another one replaced (changed) or that were taken back (withdrawn). They leave "
+    "the sums above with the next labels of their series.",
+    "change",
 )
 FEEDBACK_CLICKS = _counter(
     "isoglot_feedback_clicks_total",

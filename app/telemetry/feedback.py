@@ -2,6 +2,11 @@
 
 Every counter is additive. Bins go by the probability that was stated when the hit was served:
 a late label still counts for the right calibrator.
+
+A label that is changed or taken back has to leave the sums again, and a counter cannot go down. So
+what it added is owed, and set off against the next labels of the same series: right in the end,
+and never more than those few labels off before. Pairs of series, one for what
+came and one for what went, would be half as many series again, and rules that are harder to read.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from app.telemetry.labels import (
     POSITIONS,
     REJECTIONS,
     RELATIONS,
+    REVISIONS,
     LabelSource,
     bin_of,
     position_of,
@@ -73,18 +79,27 @@ class _Sums:
         self._specs = specs
         self._labels = labels
         self._counters: list[Counter] = [instruments.counter(spec, *labels) for spec in specs]
+        self._owed = [0.0] * len(specs)
 
     def add(self, probability: float, *, relevant: bool) -> None:
-        y = float(relevant)
-        p = probability
-        for counter, amount in zip(
-            self._counters, (1.0, y, p, p * (1.0 - p), (p - y) ** 2), strict=True
-        ):
-            counter.inc(amount)
+        for place, amount in enumerate(_parts(probability, relevant=relevant)):
+            left = amount - self._owed[place]
+            self._owed[place] = max(0.0, -left)
+            self._counters[place].inc(max(0.0, left))
+
+    def take_back(self, probability: float, *, relevant: bool) -> None:
+        for place, amount in enumerate(_parts(probability, relevant=relevant)):
+            self._owed[place] += amount
 
     def end(self) -> None:
         for spec in self._specs:
             self._instruments.end(spec, *self._labels)
+
+
+def _parts(p: float, *, relevant: bool) -> tuple[float, ...]:
+    """Return what a label adds to each of the five counters."""
+    y = float(relevant)
+    return 1.0, y, p, p * (1.0 - p), (p - y) ** 2
 
 
 class FeedbackMetrics:
@@ -103,6 +118,9 @@ class FeedbackMetrics:
         self._clicks = {
             position: instruments.counter(catalogue.FEEDBACK_CLICKS, position)
             for position in POSITIONS
+        }
+        self._revised = {
+            change: instruments.counter(catalogue.FEEDBACK_REVISED, change) for change in REVISIONS
         }
         self._untracked = instruments.counter(catalogue.FEEDBACK_UNTRACKED)
         self._binned: dict[str, dict[tuple[str, int, str], _Sums]] = {}
@@ -143,18 +161,32 @@ class FeedbackMetrics:
 
     def labelled(self, hit: LabelledHit) -> None:
         """Count a label of a hit."""
+        found = self._sums_of(hit)
+        if not found:
+            self._untracked.inc()
+        for sums in found:
+            sums.add(hit.probability, relevant=hit.relevant)
+
+    def withdrawn(self, hit: LabelledHit) -> None:
+        """Have a label that was counted leave the sums, with the next ones of its series."""
+        for sums in self._sums_of(hit):
+            sums.take_back(hit.probability, relevant=hit.relevant)
+
+    def revised(self, change: str) -> None:
+        """Count a label that ended, by one of ``REVISIONS``."""
+        self._revised[change].inc()
+
+    def _sums_of(self, hit: LabelledHit) -> list[_Sums]:
+        """Return where a label counts; nowhere where its calibrator is not told apart."""
         binned = self._binned.get(hit.calibrator)
         if binned is None:
-            self._untracked.inc()
-            return
-        sums = binned[hit.relation, bin_of(hit.probability), hit.source]
-        sums.add(hit.probability, relevant=hit.relevant)
+            return []
+        found = [binned[hit.relation, bin_of(hit.probability), hit.source]]
         by_language = self._by_language.get(hit.calibrator)
         if by_language is not None:
-            language = primary_language(hit.query_language)
-            key = (language, hit.relation)
-            found = by_language.get(key) or by_language[OTHER, hit.relation]
-            found.add(hit.probability, relevant=hit.relevant)
+            key = (primary_language(hit.query_language), hit.relation)
+            found.append(by_language.get(key) or by_language[OTHER, hit.relation])
+        return found
 
     def clicked(self, *, rank: int) -> None:
         """Count a click on the hit at a rank, from 1."""

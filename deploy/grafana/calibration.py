@@ -186,8 +186,10 @@ def _shift() -> Panels:
 
 def _feedback() -> Panels:
     yield lines(
-        "Labels", "cps", {"{{source}}": rate("isoglot_feedback_hits_total", _STATED, "source")}
-    )
+        "Labels", "cps",
+        {"{{source}}": rate("isoglot_feedback_hits_total", _STATED, "source"),
+         "{{change}} later": rate("isoglot_feedback_revised_total", JOB, "change")},
+    )  # fmt: skip
     yield lines(
         "Rejected", "cps", {"{{reason}}": rate("isoglot_feedback_rejected_total", JOB, "reason")}
     )

@@ -1,7 +1,9 @@
 """The feedback log in a database: SQLite in the data directory, or PostgreSQL by URL.
 
 Both run the same statements, on a thread of their own, so that the event loop never waits for a
-disk. A hit has one label and one click: a unique key sees to it, across processes and restarts.
+disk. A hit has one label and one click: a unique key sees to it, across processes and restarts. Who
+writes to a collection writes alone: what was there is read, and changed, before anybody else does,
+and numbers become visible in their order.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from app.core.errors import FeedbackLogError
-from app.core.feedback.entries import Entry, Kept, Source, Statement
+from app.core.feedback.entries import Entry, Kept, Label, Source, Statement, settled
 
 LOG_FILE = "feedback.sqlite3"
 _BUSY_SECONDS = 10.0
@@ -89,6 +91,7 @@ class _Dialect:
         connect: Opens a connection without transactions of its own accord.
         mark: Stands for a value in a statement.
         begin: Begins a transaction that writes.
+        lock: Waits until nobody else writes to a collection; ``None`` where ``begin`` does.
         errors: What the database raises.
         types: Names of column types.
     """
@@ -97,6 +100,7 @@ class _Dialect:
     connect: Callable[[], _Connection]
     mark: str
     begin: str
+    lock: str | None
     errors: tuple[type[Exception], ...]
     types: dict[str, str]
 
@@ -115,10 +119,15 @@ class SqlFeedbackLog:
             "ON CONFLICT DO NOTHING RETURNING seq"
         )
         known = " AND ".join(f"{column} = {dialect.mark}" for column in _IDENTITY)
-        self._find = f"SELECT relevant FROM isoglot_feedback WHERE {known}"  # noqa: S608
+        self._find = f"SELECT source, relevant FROM isoglot_feedback WHERE {known}"  # noqa: S608
+        self._change = (
+            f"UPDATE isoglot_feedback SET source = {dialect.mark}, relevant = {dialect.mark}, "  # noqa: S608
+            f"received = {dialect.mark} WHERE {known}"
+        )
         self._next = (
             f"SELECT seq, {', '.join(_COLUMNS)} FROM isoglot_feedback "  # noqa: S608
             f"WHERE collection = {dialect.mark} AND seq > {dialect.mark} "
+            "AND (kind = 'click' OR relevant IS NOT NULL) "
             f"ORDER BY seq LIMIT {dialect.mark}"
         )
 
@@ -137,8 +146,7 @@ class SqlFeedbackLog:
 
     async def append(self, entries: Sequence[Entry]) -> list[Kept]:
         """Add entries in one transaction that is on the disk when this returns."""
-        rows = [_row(self._collection, entry) for entry in entries]
-        return await self._run(lambda connection: self._add(connection, rows))
+        return await self._run(lambda connection: self._add(connection, entries))
 
     async def read(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, Entry]]:
         """Return the next entries in the order they came."""
@@ -146,21 +154,33 @@ class SqlFeedbackLog:
         found = await self._run(lambda c: c.execute(self._next, values).fetchall())
         return [(seq, _entry(row)) for seq, *row in found]
 
-    def _add(self, connection: _Connection, rows: Sequence[tuple[Any, ...]]) -> list[Kept]:
+    def _add(self, connection: _Connection, entries: Sequence[Entry]) -> list[Kept]:
         connection.execute(self._dialect.begin)
         try:
-            kept = [self._add_one(connection, row) for row in rows]
+            if self._dialect.lock is not None:
+                connection.execute(self._dialect.lock, (self._collection,))
+            kept = [self._add_one(connection, entry) for entry in entries]
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
             raise
         return kept
 
-    def _add_one(self, connection: _Connection, row: tuple[Any, ...]) -> Kept:
-        if connection.execute(self._insert, row).fetchone() is not None:
-            return Kept(is_new=True, relevant=_label(row[_COLUMNS.index("relevant")]))
-        (relevant,) = connection.execute(self._find, row[: len(_IDENTITY)]).fetchone()
-        return Kept(is_new=False, relevant=_label(relevant))
+    def _add_one(self, connection: _Connection, entry: Entry) -> Kept:
+        row = _row(self._collection, entry)
+        identity = row[: len(_IDENTITY)]
+        if entry.source == "click":
+            is_first = connection.execute(self._insert, row).fetchone() is not None
+            return Kept(is_taken=is_first, relevant=None)
+        found = connection.execute(self._find, identity).fetchone()
+        standing = None if found is None or found[1] is None else Label(found[0], bool(found[1]))
+        kept = settled(entry, standing)
+        if kept.is_taken and found is None:
+            connection.execute(self._insert, row)
+        elif kept.is_taken:
+            changed = (entry.source, entry.relevant, entry.received)
+            connection.execute(self._change, (*changed, *identity))
+        return kept
 
     async def _run(self, work: Callable[[_Connection], T]) -> T:
         if self._thread is None:
@@ -226,6 +246,7 @@ def _sqlite(path: Path) -> _Dialect:
         connect=connect,
         mark="?",
         begin="BEGIN IMMEDIATE",
+        lock=None,
         errors=(sqlite3.Error,),
         types={
             "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
@@ -254,6 +275,7 @@ def _postgres(url: str) -> _Dialect:
         connect=connect,
         mark="%s",
         begin="BEGIN",
+        lock="SELECT pg_advisory_xact_lock(hashtextextended('isoglot_feedback ' || %s, 0))",
         errors=(psycopg.Error,),
         types={
             "serial": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",

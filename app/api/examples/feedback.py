@@ -21,14 +21,19 @@ _KEPT = {
 
 FEEDBACK_REQUESTS: dict[str, Any] = {
     "relevant": {"summary": "It answers", "value": {"token": SIGNED, "relevant": True}},
+    "taken_back": {
+        "summary": "An earlier label was a mistake",
+        "value": {"token": SIGNED, "relevant": None},
+    },
     "click": {"summary": "It was opened", "value": {"token": SIGNED, "source": "click"}},
 }
 FEEDBACK_ANSWERS: dict[str, Any] = {
     "accepted": {"summary": "Kept", "value": _KEPT},
     "duplicate": {
-        "summary": "There was a label before, which counts",
+        "summary": "The same was said before",
         "value": {**_KEPT, "status": "duplicate"},
     },
+    "taken_back": {"summary": "Taken back", "value": {**_KEPT, "relevant": None}},
 }
 BATCH_REQUESTS: dict[str, Any] = {
     "judged": {

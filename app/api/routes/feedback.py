@@ -40,8 +40,9 @@ async def send_feedback(
 ) -> FeedbackOut:
     """Keep what somebody says of a hit.
 
-    The answer comes once it survives loss of power. Sending it again changes nothing: the first
-    label of a hit counts.
+    The answer comes once it survives loss of power. The latest label of a hit counts: sending the
+    same again changes nothing, sending the other one changes it, and `"relevant": null` takes it
+    back. Only an assessor (`judged`) ends what an assessor said.
     """
     try:
         [receipt] = await _desk(services).take([to_judgement(body)])
@@ -69,7 +70,9 @@ async def send_feedback_batch(
 
     A token that is not accepted is reported in its place and leaves the others alone.
     """
-    receipts = await _desk(services).take([to_judgement(sent) for sent in body.feedback])
+    desk = _desk(services)
+    judgements = [to_judgement(sent, f"/feedback/{n}") for n, sent in enumerate(body.feedback)]
+    receipts = await desk.take(judgements)
     for sent, receipt in zip(body.feedback, receipts, strict=True):
         count_feedback(metrics, sent, receipt)
     counts = Counter(receipt.status for receipt in receipts)

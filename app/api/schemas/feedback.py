@@ -19,7 +19,8 @@ class FeedbackIn(RequestModel):
     )
     relevant: bool | None = Field(
         default=None,
-        description="Whether the passage answers the query. Needed, except with a click.",
+        description="Whether the passage answers the query; null, where it is written, takes an "
+        "earlier label back. Needed, except with a click.",
     )
     source: Literal["explicit", "judged", "click"] = Field(
         default="explicit",
@@ -39,9 +40,9 @@ class FeedbackOut(ResponseModel):
     """What became of feedback on a hit."""
 
     status: Literal["accepted", "duplicate", "rejected"] = Field(
-        description="`accepted`: it survives loss of power, and counts. `duplicate`: of this hit "
-        "there was a label (or a click) before. `rejected`: its token is not accepted; only in "
-        "batches, otherwise that is a problem."
+        description="`accepted`: it survives loss of power, and counts. `duplicate`: it changes "
+        "nothing, because the same was said before or an assessor said otherwise. `rejected`: its "
+        "token is not accepted; only in batches, otherwise that is a problem."
     )
     reason: Literal["forged", "expired", "unknown"] | None = Field(
         description="Why a token is not accepted: not signed here, too old, or of a hit that "
@@ -50,7 +51,7 @@ class FeedbackOut(ResponseModel):
     query_id: str | None = Field(description="Of the answer; null where rejected.")
     id: str | None = Field(description="Of the passage; null where rejected.")
     relevant: bool | None = Field(
-        description="The label that counts, which is the first one; null for clicks."
+        description="The label that counts now; null for clicks, and where there is none any more."
     )
 
 

@@ -1,4 +1,4 @@
-// "Does this answer?": two buttons on every hit. The first label of a hit counts.
+// "Does this answer?": two buttons on every hit. The latest answer counts; the pressed button takes it back.
 
 import { Problem, call } from "./api.js";
 import { element } from "./dom.js";
@@ -14,10 +14,8 @@ export function feedbackOf(hit) {
   said.setAttribute("role", "status");
   const buttons = [button("Relevant", true), button("Not relevant", false)];
   group.append(...buttons, said);
-  for (const one of buttons) {
-    one.addEventListener("click", () => send(hit.feedback_token, one.value === "true", buttons, said));
-  }
-  if (given.has(hit.feedback_token)) show(given.get(hit.feedback_token), buttons, said);
+  for (const one of buttons) one.addEventListener("click", () => send(hit.feedback_token, one, buttons, said));
+  show(given.get(hit.feedback_token) ?? null, buttons);
   return group;
 }
 
@@ -25,30 +23,33 @@ function button(text, relevant) {
   const made = element("button", "", text);
   made.type = "button";
   made.value = String(relevant);
-  made.setAttribute("aria-pressed", "false");
   return made;
 }
 
-async function send(token, relevant, buttons, said) {
+async function send(token, chosen, buttons, said) {
   // Not `disabled`: that would take the focus away from whoever uses the keyboard.
   if (buttons.some((one) => one.getAttribute("aria-disabled") === "true")) return;
   for (const one of buttons) one.setAttribute("aria-disabled", "true");
   said.textContent = "Sending …";
+  const relevant = chosen.getAttribute("aria-pressed") === "true" ? null : chosen.value === "true";
   try {
     const kept = await call("/v1/feedback", { body: { token, relevant } });
     given.set(token, kept.relevant);
-    show(kept.relevant, buttons, said);
+    show(kept.relevant, buttons);
+    if (kept.relevant !== relevant) said.textContent = "An assessor has judged this.";
+    else said.textContent = relevant === null ? "Taken back." : "Thank you.";
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     said.textContent = error.message;
+  } finally {
     for (const one of buttons) one.removeAttribute("aria-disabled");
   }
 }
 
-function show(relevant, buttons, said) {
+function show(relevant, buttons) {
   for (const one of buttons) {
-    one.setAttribute("aria-pressed", String(one.value === String(relevant)));
-    one.setAttribute("aria-disabled", "true");
+    const pressed = one.value === String(relevant);
+    one.setAttribute("aria-pressed", String(pressed));
+    one.title = pressed ? "Press again to take it back" : "";
   }
-  said.textContent = "Thank you.";
 }

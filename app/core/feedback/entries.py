@@ -67,7 +67,7 @@ class Judgement:
     Attributes:
         token: What the hit carried.
         source: Who says so.
-        relevant: The label; ``None`` for a click.
+        relevant: The label; ``None`` for a click, and where a label is taken back.
     """
 
     token: str
@@ -82,7 +82,7 @@ class Entry:
     Attributes:
         statement: What was stated.
         source: Who said something of it.
-        relevant: The label; ``None`` for a click.
+        relevant: The label; ``None`` for a click, and where a label is taken back.
         received: When, in seconds since 1970.
     """
 
@@ -93,20 +93,52 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """The label of a hit that counts.
+
+    Attributes:
+        source: Who gave it.
+        relevant: What it says.
+    """
+
+    source: Source
+    relevant: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What the log holds of a hit after an entry was offered.
 
     Attributes:
-        is_new: Whether the entry was added; otherwise there was one before.
-        relevant: The label that counts: that of the first entry.
+        is_taken: Whether the entry changed what is held.
+        relevant: The label that counts now; ``None`` for a click, and where there is none.
+        before: The label that counted until this entry ended it.
     """
 
-    is_new: bool
+    is_taken: bool
     relevant: bool | None
+    before: Label | None = None
+
+
+def settled(entry: Entry, stands: Label | None) -> Kept:
+    """Return what becomes of a hit's label when another entry comes: the latest counts.
+
+    But a user does not overrule an assessor: what is ``judged`` ends by what is ``judged``.
+
+    Args:
+        entry: Of a label, or of one that is taken back.
+        stands: The label that counts so far.
+    """
+    if stands is None:
+        return Kept(is_taken=entry.relevant is not None, relevant=entry.relevant)
+    overruled = stands.source == "judged" and entry.source != "judged"
+    if overruled or (stands.source, stands.relevant) == (entry.source, entry.relevant):
+        return Kept(is_taken=False, relevant=stands.relevant)
+    return Kept(is_taken=True, relevant=entry.relevant, before=stands)
 
 
 class FeedbackLog(Protocol):
-    """Keeps feedback. Of every hit it keeps the first label and the first click.
+    """Keeps feedback. Of every hit it keeps one label, as ``settled`` says, and the first click.
 
     Every method raises ``FeedbackLogError`` where the log cannot be read or written.
     """
@@ -129,6 +161,9 @@ class FeedbackLog(Protocol):
 
     async def read(self, *, after: int = 0, limit: int = 1000) -> list[tuple[int, Entry]]:
         """Return the next entries in the order they came, each with its number, from 1.
+
+        A label that was changed stays in the place of the first; one that was taken back is left
+        out.
 
         Args:
             after: Number of the entry to go on after.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from app.core.errors import FeedbackRejectedError, InvalidInputError
-from app.core.feedback.entries import Entry, FeedbackLog, Judgement, Kept, Statement
+from app.core.feedback.entries import Entry, FeedbackLog, Judgement, Kept, Label, Statement
 from app.core.feedback.tokens import FeedbackTokens
 
 MAX_FEEDBACK = 1000
@@ -21,11 +21,14 @@ class Receipt:
     """What became of one judgement.
 
     Attributes:
-        status: ``accepted``: it is kept, and counts. ``duplicate``: of this hit there was a label
-            (or a click) before, which counts. ``rejected``: its token is not accepted.
+        status: ``accepted``: it is kept, and counts. ``duplicate``: it changes nothing, because
+            the same was said before, or an assessor said otherwise. ``rejected``: its token is
+            not accepted.
         reason: Why a token is not accepted: ``forged``, ``expired`` or ``unknown``.
         statement: What the token states; ``None`` where it is not accepted.
-        relevant: The label that counts; ``None`` for clicks and rejected tokens.
+        relevant: The label that counts; ``None`` for clicks, rejected tokens, and where there is
+            none any more.
+        before: The label that counted until now; ``None`` where there was none or it still does.
         delay: Seconds from the search to the feedback.
     """
 
@@ -33,6 +36,7 @@ class Receipt:
     reason: Rejection | None = None
     statement: Statement | None = None
     relevant: bool | None = None
+    before: Label | None = None
     delay: float = 0.0
 
 
@@ -79,7 +83,7 @@ class FeedbackService:
             What became of each, in order. Sending the same again changes nothing.
 
         Raises:
-            InvalidInputError: There are too many, a label has no ``relevant``, or a click has one.
+            InvalidInputError: There are too many, or a click has a label.
             FeedbackLogError: The log cannot be written; nothing was kept.
         """
         _check(judgements)
@@ -102,9 +106,10 @@ class FeedbackService:
 
 def _receipt(entry: Entry, kept: Kept) -> Receipt:
     return Receipt(
-        "accepted" if kept.is_new else "duplicate",
+        "accepted" if kept.is_taken else "duplicate",
         statement=entry.statement,
         relevant=kept.relevant,
+        before=kept.before,
         delay=entry.received - entry.statement.issued,
     )
 
@@ -116,11 +121,8 @@ def _check(judgements: Sequence[Judgement]) -> None:
             pointer="/feedback",
         )
     for number, judgement in enumerate(judgements):
-        if (judgement.source == "click") == (judgement.relevant is None):
-            continue
-        raise InvalidInputError(
-            "A click says nothing of relevance: leave `relevant` out."
-            if judgement.source == "click"
-            else "A label needs `relevant`: true or false.",
-            pointer=f"/feedback/{number}/relevant",
-        )
+        if judgement.source == "click" and judgement.relevant is not None:
+            raise InvalidInputError(
+                "A click says nothing of relevance: leave `relevant` out.",
+                pointer=f"/feedback/{number}/relevant",
+            )

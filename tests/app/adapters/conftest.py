@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres_server import PostgresServer, postgres_server
+
 MEMORY_DISK = Path("/dev/shm")
 SPACE_FOR_STORES = 2 << 30
 
@@ -22,3 +24,9 @@ def store_directory(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir=MEMORY_DISK, prefix="isoglot-test-") as directory:
         yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests of a run; skips where none is installed."""
+    yield from postgres_server()

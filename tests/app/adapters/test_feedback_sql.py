@@ -16,7 +16,7 @@ async def test_a_transaction_is_kept_whole_or_not_at_all(tmp_path):
         await log.append([entry(passage_id="a"), entry(passage_id=None)])
 
     assert await log.read() == []
-    assert (await log.append([entry(passage_id="a")]))[0].is_new
+    assert (await log.append([entry(passage_id="a")]))[0].is_taken
     await log.close()
 
 

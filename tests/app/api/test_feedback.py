@@ -58,15 +58,60 @@ async def test_a_label_counts_at_the_probability_that_was_stated(stocked):
 
 async def test_a_replay_counts_once_and_says_which_label_counts(stocked):
     token = (await search(stocked))["hits"][0]["feedback_token"]
-    await send(stocked, token, relevant=False)
+    await send(stocked, token, relevant=False, source="judged")
 
-    again = await send(stocked, token, relevant=True, source="judged")
+    for said in ({"relevant": False, "source": "judged"}, {"relevant": True}, {"relevant": None}):
+        again = await send(stocked, token, **said)
+        assert (again["status"], again["relevant"]) == ("duplicate", False)
 
-    assert (again["status"], again["relevant"]) == ("duplicate", False)
     found = await metrics(stocked)
     assert found.total("isoglot_feedback_hits_total") == 1
     assert found.total("isoglot_feedback_relevant_total") == 0
-    assert found.value("isoglot_feedback_rejected_total", reason="duplicate") == 1
+    assert found.value("isoglot_feedback_rejected_total", reason="duplicate") == 3
+
+
+SUMS = ("hits", "relevant", "probability_sum", "variance_sum", "brier_sum")
+
+
+async def sums(client: httpx.AsyncClient, kind: str = "", **labels: str) -> list[float]:
+    found = await metrics(client)
+    return [found.total(f"isoglot_{kind}feedback_{name}_total", **labels) for name in SUMS]
+
+
+async def test_a_label_that_was_a_mistake_leaves_the_sums(serve):
+    """Whoever errs and mends it is counted in the end like whoever did not err."""
+    counted = []
+    for mistakes in (True, False):
+        async with serve() as client:
+            await client.post("/v1/passages", json=PASSAGES)
+            first, second = [await search(client) for _ in range(2)]
+            token = first["hits"][0]["feedback_token"]
+            if mistakes:
+                await send(client, token, relevant=False)
+                await send(client, token, relevant=True)
+                back = await send(client, token, relevant=None)
+                assert (back["status"], back["relevant"]) == ("accepted", None)
+                found = await metrics(client)
+                for change in ("changed", "withdrawn"):
+                    assert found.value("isoglot_feedback_revised_total", change=change) == 1
+            await send(client, second["hits"][0]["feedback_token"], relevant=True)
+            counted.append([await sums(client), await sums(client, "language_")])
+
+    for mended, right in zip(*counted, strict=True):
+        assert mended[0] == 1
+        # The wrong label's error is set off against later ones; all else is right at once.
+        assert mended[:4] == pytest.approx(right[:4])
+
+
+async def test_an_assessor_who_confirms_a_label_moves_it_to_their_own(stocked):
+    token = (await search(stocked))["hits"][0]["feedback_token"]
+    await send(stocked, token, relevant=True)
+    await send(stocked, token, relevant=True, source="judged")
+
+    assert (await sums(stocked, source="judged"))[:2] == [1, 1]
+    another = (await search(stocked))["hits"][0]["feedback_token"]
+    await send(stocked, another, relevant=True)
+    assert (await sums(stocked, source="explicit"))[:2] == [1, 1]  # two, and one moved on
 
 
 async def test_a_click_is_never_a_label(stocked):

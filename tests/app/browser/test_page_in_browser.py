@@ -230,7 +230,7 @@ def test_the_page_is_dark_where_the_system_is(demo, look_at):
     assert brightness(dark) < 150 < 600 < brightness(light)
 
 
-def test_a_hit_is_judged_with_the_keyboard_and_the_first_label_stays(demo, look_at):
+def test_a_hit_is_judged_with_the_keyboard_and_the_label_stays(demo, look_at):
     page = look_at(demo)
     ask(page, LATIN)
     first = page.locator(".hit").first
@@ -247,11 +247,50 @@ def test_a_hit_is_judged_with_the_keyboard_and_the_first_label_stays(demo, look_
     assert pressed.text_content() == "Not relevant"
     assert first.locator(".said").text_content() == "Thank you."
     assert page.evaluate("document.activeElement.textContent") == "Not relevant"
-    page.keyboard.press("Enter")  # nothing is sent any more
     page.click("#next")
     page.wait_for_selector("#previous:not([disabled])")
     page.click("#previous")
     assert pressed.text_content() == "Not relevant"
+
+
+def test_a_wrong_click_is_mended_by_the_other_button_and_taken_back_by_its_own(demo, look_at):
+    page = look_at(demo)
+    ask(page, LATIN)
+    first = page.locator(".hit").first
+    relevant, other = first.locator(".feedback button").all()
+    said = first.locator(".said")
+
+    def press(button: Any, answer: str) -> Any:
+        with page.expect_response("**/v1/feedback") as sent:
+            button.click()
+        first.get_by_text(answer).wait_for()
+        body = sent.value.json()
+        assert body["status"] == "accepted"
+        return body["relevant"]
+
+    assert press(other, "Thank you.") is False
+    assert press(relevant, "Thank you.") is True
+    assert relevant.get_attribute("aria-pressed") == "true"
+    assert other.get_attribute("aria-pressed") == "false"
+    assert press(relevant, "Taken back.") is None
+    assert first.locator("[aria-pressed=true]").count() == 0
+    page.click("#next")
+    page.wait_for_selector("#previous:not([disabled])")
+    page.click("#previous")
+    assert first.locator("[aria-pressed=true]").count() == 0
+    assert said.text_content() == ""
+
+
+def test_a_label_that_an_assessor_gave_is_shown_to_who_says_otherwise(demo, look_at):
+    page = look_at(demo)
+    kept = {"status": "duplicate", "reason": None, "query_id": "0" * 32, "id": "a"}
+    page.route("**/v1/feedback", lambda route: route.fulfill(json={**kept, "relevant": False}))
+    ask(page, LATIN)
+    first = page.locator(".hit").first
+    first.locator(".feedback button").first.click()
+
+    first.get_by_text("An assessor has judged this.").wait_for()
+    assert first.locator("[aria-pressed=true]").text_content() == "Not relevant"
 
 
 def test_feedback_that_is_not_taken_says_why(demo, look_at):

@@ -94,7 +94,11 @@ def test_feedback_is_sent_with_the_token_of_a_hit(service):
     first, second = service.search("the tide", limit=2).hits
 
     assert service.feedback(first.feedback_token, relevant=True).status == "accepted"
-    assert service.feedback(first.feedback_token, relevant=False).relevant is True
+    assert service.feedback(first.feedback_token, relevant=False).relevant is False
+    assert service.withdraw_feedback(first.feedback_token).status == "accepted"
+    assert service.withdraw_feedback(first.feedback_token).status == "duplicate"
+    with pytest.raises(InvalidRequestError, match="relevant"):
+        service.feedback(first.feedback_token)
     with pytest.raises(InvalidRequestError) as refused:
         service.feedback("made up", relevant=True)
     assert refused.value.code == "feedback_rejected"

@@ -25,6 +25,7 @@ def test_every_value_of_a_label_is_named():
         labels.POSITIONS,
         labels.LABEL_SOURCES,
         labels.REJECTIONS,
+        labels.REVISIONS,
         labels.LANES,
         labels.STAGES,
         labels.STORE_OPERATIONS,

@@ -229,6 +229,39 @@ def test_a_reference_of_another_form_is_left_out(bundle):
     assert found.labels("isoglot_calibrator_info") == []
 
 
+def test_what_is_taken_back_is_set_off_against_the_next_labels_of_its_series(metrics, bundle):
+    wrong = LabelledHit(bundle.calibrator.id, 0.72, True, "same", "de", "explicit")
+    right = dataclasses.replace(wrong, probability=0.78, relevant=False)
+    elsewhere = dataclasses.replace(right, relation="cross")
+
+    def counted(relation: str) -> list[float]:
+        names = ("hits", "relevant", "probability_sum", "variance_sum", "brier_sum")
+        found = Samples.of(metrics)
+        return [found.total(f"isoglot_feedback_{n}_total", relation=relation) for n in names]
+
+    metrics.feedback.labelled(wrong)
+    metrics.feedback.withdrawn(wrong)
+    assert counted("same")[:2] == [1.0, 1.0]  # a counter cannot go down
+    metrics.feedback.labelled(right)
+    metrics.feedback.labelled(elsewhere)
+    assert counted("same")[:3] == pytest.approx([1.0, 1.0, 0.78])
+    metrics.feedback.labelled(dataclasses.replace(right, relevant=True))
+
+    expected = [2.0, 1.0, 1.56, 2 * 0.78 * 0.22, 0.78**2 + 0.22**2]
+    assert counted("same") == pytest.approx(expected)
+    assert counted("cross")[0] == 1.0
+    language = Samples.of(metrics).total("isoglot_language_feedback_hits_total", relation="same")
+    assert language == 2.0
+
+
+def test_what_is_taken_back_of_a_calibrator_long_gone_is_left_alone(metrics):
+    metrics.feedback.withdrawn(LabelledHit("0" * 12, 0.5, True, "same", "de", "judged"))
+
+    found = Samples.of(metrics)
+    assert found.total("isoglot_feedback_hits_total") == 0
+    assert found.value("isoglot_feedback_untracked_hits_total") == 0
+
+
 def test_when_a_calibrator_was_fitted_is_told_where_the_bundle_says_so(bundle):
     for created, expected in (("2026-11-22T00:00:00+00:00", [1795305600.0]), ("lately", [])):
         metrics = Metrics()

@@ -1,7 +1,7 @@
 import pytest
 
 from app.core.errors import FeedbackRejectedError, InvalidInputError
-from app.core.feedback.entries import Judgement
+from app.core.feedback.entries import Judgement, Label
 from app.core.feedback.service import MAX_FEEDBACK, FeedbackService
 from app.core.feedback.tokens import FeedbackTokens
 from tests.app.core.feedback.statements import ISSUED, statement
@@ -37,15 +37,39 @@ async def test_a_label_is_kept_with_what_was_stated(service, log):
     assert service.now() == NOW
 
 
-async def test_the_first_label_of_a_hit_counts_however_often_it_is_sent(service, log):
+async def test_the_latest_label_of_a_hit_counts_and_once_however_often_it_is_sent(service, log):
     token = service.token(statement())
 
-    receipts = await service.take([label(token), label(token, relevant=False)])
-    [again] = await service.take([Judgement(token, "judged", False)])
+    receipts = await service.take([label(token), label(token), label(token, relevant=False)])
+    [again] = await service.take([label(token, relevant=False)])
 
-    assert [r.status for r in receipts] == ["accepted", "duplicate"]
-    assert (again.status, again.relevant) == ("duplicate", True)
-    assert len(await log.read()) == 1
+    assert [r.status for r in receipts] == ["accepted", "duplicate", "accepted"]
+    assert [r.before for r in receipts] == [None, None, Label("explicit", True)]
+    assert (again.status, again.relevant) == ("duplicate", False)
+    assert [e.relevant for _, e in await log.read()] == [False]
+
+
+async def test_a_label_is_taken_back_by_saying_none(service, log):
+    token = service.token(statement())
+
+    [_, back, again] = await service.take(
+        [label(token), Judgement(token, "explicit", None), Judgement(token, "explicit", None)]
+    )
+
+    assert (back.status, back.relevant, back.before) == ("accepted", None, Label("explicit", True))
+    assert (again.status, again.before) == ("duplicate", None)
+    assert await log.read() == []
+
+
+async def test_a_user_does_not_overrule_an_assessor(service, log):
+    token = service.token(statement())
+
+    receipts = await service.take(
+        [Judgement(token, "judged", False), label(token), Judgement(token, "explicit", None)]
+    )
+
+    assert [(r.status, r.relevant) for r in receipts[1:]] == [("duplicate", False)] * 2
+    assert [(e.source, e.relevant) for _, e in await log.read()] == [("judged", False)]
 
 
 async def test_a_click_is_kept_beside_a_label(service, log):
@@ -95,7 +119,6 @@ async def test_a_tenant_has_a_desk_of_its_own(service):
     [
         ([], "/feedback"),
         ([label("x")] * (MAX_FEEDBACK + 1), "/feedback"),
-        ([Judgement("x", "explicit", None)], "/feedback/0/relevant"),
         ([label("x"), Judgement("x", "click", True)], "/feedback/1/relevant"),
     ],
 )
