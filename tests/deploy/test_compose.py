@@ -46,6 +46,14 @@ def test_a_service_can_do_nothing_it_has_no_need_to(name, service):
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
 
 
+def test_runbooks_are_where_alerts_say():
+    prometheus = dict(SERVICES)["prometheus"]
+    assert "--web.user-assets=/runbooks" in prometheus["command"]
+    assert "./docs/runbooks:/runbooks:ro" in prometheus["volumes"]
+    published = prometheus["ports"][0].rsplit(":", 1)[0]
+    assert f"--web.external-url=http://{published}" in prometheus["command"]
+
+
 @every_service
 def test_a_service_is_limited_and_its_log_does_not_grow_for_ever(name, service):
     assert service["pids_limit"] <= 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any, Self
 
 import httpx
 
-from deploy.prometheus.render import render, write
+from deploy.prometheus.render import HERE, render, write
+
+RUNBOOKS = HERE.parents[1] / "docs" / "runbooks"
 
 
 class PrometheusServer:
@@ -24,7 +27,7 @@ class PrometheusServer:
     """
 
     def __init__(self, program: str, directory: Path, *, port: int, target: str) -> None:
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
         self._log = directory / "prometheus.log"
         # Not a test of speed: machines on which tests run are busy.
         write(render("compressed", {"api_targets": target, "latency_seconds": "2.5"}), directory)
@@ -33,13 +36,14 @@ class PrometheusServer:
             f"--config.file={directory / 'prometheus.yml'}",
             f"--storage.tsdb.path={directory / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
+            f"--web.external-url={self.url}",
+            f"--web.user-assets={RUNBOOKS}",
         ]
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            self._command, stdout=self._log.open("wb"), stderr=subprocess.STDOUT
-        )
-        self._client = httpx.Client(base_url=self._url, timeout=10)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
+        self._client = httpx.Client(base_url=self.url, timeout=10)
         for _ in range(100):
             try:
                 if self._client.get("/-/ready").is_success:
@@ -83,6 +87,10 @@ class PrometheusServer:
         values: list[str] = self._get(f"/api/v1/label/{label}/values", **{"match[]": series})
         return values
 
+    def page(self, url: str) -> str:
+        """Return what a browser gets at an address, such as that of a runbook."""
+        return self._client.get(url).raise_for_status().text
+
     def unhealthy_rules(self) -> list[str]:
         """Return what is wrong with rules that could not be evaluated."""
         groups = self._get("/api/v1/rules")["groups"]
@@ -96,3 +104,12 @@ class PrometheusServer:
         if content["status"] != "success":
             raise RuntimeError(f"{path} {parameters}: {content['error']}")
         return content["data"]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback on which nobody listens."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports: list[int] = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports

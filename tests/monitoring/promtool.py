@@ -16,6 +16,7 @@ HOUR = 3600
 STEP = 6 * HOUR
 """Between two samples of week-long series: few enough for tests to be quick."""
 
+EXTERNAL_URL = "http://prometheus.example:9090"
 _UNITS = {"s": 1, "m": 60, "h": HOUR, "d": 24 * HOUR}
 
 
@@ -114,6 +115,7 @@ class RuleTest:
             ],
             "tests": [
                 {
+                    "external_url": EXTERNAL_URL,
                     "interval": f"{self.step}s",
                     "input_series": self.series,
                     "promql_expr_test": self._asked,

@@ -8,7 +8,7 @@ import pytest
 from app.core.calibration.monitoring import BINS, LabelSums, calibration_statistics
 from benchmarks.drift_detection import alerts
 from deploy.prometheus.render import thresholds
-from tests.monitoring.promtool import STEP, RuleTest, window
+from tests.monitoring.promtool import EXTERNAL_URL, STEP, RuleTest, window
 from tests.monitoring.streams import active, answering, draw, language_series, series
 
 DRIFT, BIAS = "IsoglotCalibrationDrift", "IsoglotCalibrationBias"
@@ -198,7 +198,7 @@ def test_what_is_said_names_calibrator_relation_size_and_runbook(tmp_path):
             "summary": "Probabilities of cross-language hits no longer hold",
             "description": f"Calibrator c misses by {missed} on average over 7d, more than chance "
             "explains.",
-            "runbook_url": f"docs/runbooks/{DRIFT}.md",
+            "runbook_url": f"{EXTERNAL_URL}/user/{DRIFT}.md",
         },
     )
     test.run(tmp_path)

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from typing import Any
 import httpx
 
 from deploy.grafana.build import render as dashboards
-from tests.monitoring.prometheus_server import PrometheusServer
+from tests.monitoring.prometheus_server import PrometheusServer, free_ports
 
 ALERT = "IsoglotCalibrationDrift"
 ISOGLOT = [sys.executable, "-c", "from app.cli import main; main()"]
@@ -83,7 +82,7 @@ def main() -> None:
 
 
 def _watch(scratch: Path, program: str, options: argparse.Namespace) -> list[str]:
-    ports = _free_ports(2)
+    ports = free_ports(2)
     target = f"127.0.0.1:{ports[0]}"
     (scratch / "prometheus").mkdir()
     with (
@@ -223,14 +222,6 @@ def _service(scratch: Path, port: int) -> Iterator[None]:
     finally:
         serving.terminate()
         serving.wait(30)
-
-
-def _free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 def _say(line: str) -> None:
