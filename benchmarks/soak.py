@@ -1,10 +1,11 @@
 """Does anything grow while a service runs for long? Everything it can do, at a low rate.
 
-    .venv/bin/python -m benchmarks.soak --minutes 20 --rate 10 --svg soak.svg
+    .venv/bin/python -m benchmarks.soak --minutes 30 --svg soak.svg
 
-Searches come at a fixed rate; beside them passages are added, replaced and removed, hits are
-judged, and another bundle is loaded once a minute. Every ten seconds memory, open files and
-threads of the service are noted. Growth is Theil and Sen's slope over what was noted in the
+Searches come at a fixed rate, by default half of what the service answers to ``CALLERS`` callers
+without a pause, which is measured first; beside them passages are added, replaced and removed,
+hits are judged, and another bundle is loaded once a minute. Every ten seconds memory, open files
+and threads of the service are noted. Growth is Theil and Sen's slope over what was noted in the
 second half, with its 95 % interval (Sen 1968). It fails at an answer that is no success, at
 passages that are not what was acknowledged, and where memory grows by more than ``--bound`` MiB an
 hour, or files or threads grow at all, for certain.
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import NormalDist, median
@@ -39,6 +41,17 @@ NOTE_SECONDS = 10.0
 RELOAD_SECONDS = 60.0
 BATCH = 20
 LEAST_MINUTES = 4
+CALLERS = 16
+SATURATION_SECONDS = 20.0
+OPTIONS: tuple[dict[str, object], ...] = (
+    {},
+    {"limit": 20, "offset": 20},
+    {"filter": {"must": [{"key": "shelf", "match": {"value": 3}}]}},
+    {"explain": "full", "include": ["text", "highlights"]},
+    {"language": {"mode": "prefer", "prefer": {"de": 0.8, "*": 0.2}}},
+)
+"""What the searches ask for, in turn."""
+
 KEPT_BATCHES = 30
 """Batches that are stored at a time, besides the passages that stay."""
 
@@ -129,17 +142,9 @@ class Soak:
         return found
 
     async def _search(self) -> None:
-        options: list[dict[str, object]] = [
-            {},
-            {"limit": 20, "offset": 20},
-            {"filter": {"must": [{"key": "shelf", "match": {"value": 3}}]}},
-            {"explain": "full", "include": ["text", "highlights"]},
-            {"language": {"mode": "prefer", "prefer": {"de": 0.8, "*": 0.2}}},
-        ]
         async with asyncio.TaskGroup() as under_way:
             due = time.perf_counter()
-            for number, query in enumerate(itertools.cycle(corpus.queries(2_000))):
-                body = {"query": query, **options[number % len(options)]}
+            for body in searches():
                 under_way.create_task(self._one_search(body, due))
                 due += 1 / self._rate
                 pause = due - time.perf_counter()
@@ -210,6 +215,31 @@ class Soak:
             )
 
 
+def searches() -> Iterator[dict[str, object]]:
+    """Yield searches without an end."""
+    for query, options in zip(
+        itertools.cycle(corpus.queries(2_000)), itertools.cycle(OPTIONS), strict=False
+    ):
+        yield {"query": query, **options}
+
+
+async def saturation(client: httpx.AsyncClient) -> float:
+    """Return how many searches a second are answered to callers that never pause."""
+    bodies, answered = searches(), 0
+    over = time.perf_counter() + SATURATION_SECONDS
+
+    async def call() -> None:
+        nonlocal answered
+        while time.perf_counter() < over:
+            (await client.post("/search", json=next(bodies))).raise_for_status()
+            answered += 1
+
+    async with asyncio.TaskGroup() as callers:
+        for _ in range(CALLERS):
+            callers.create_task(call())
+    return answered / SATURATION_SECONDS
+
+
 def growth(minutes: list[float], values: list[float]) -> dict[str, float]:
     """Return Theil and Sen's slope per hour with its 95 % interval.
 
@@ -260,9 +290,7 @@ async def measure(
     url: str, pid: int, bundles: list[Path], given: argparse.Namespace
 ) -> dict[str, Any]:
     """Run the traffic; returns what was found."""
-    # Hangs up before the service does, which keeps idle connections for five seconds.
-    limits = httpx.Limits(keepalive_expiry=2.0)
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         rows = [
             {"id": p.id, "text": p.text, "language": p.language, "metadata": p.metadata}
             for p in corpus.passages(given.passages)
@@ -270,12 +298,16 @@ async def measure(
         lines = "\n".join(json.dumps(row) for row in rows).encode()
         kind = {"Content-Type": "application/x-ndjson"}
         (await client.post("/v1/passages", content=lines, headers=kind)).raise_for_status()
-        seen = await Soak(client, pid, bundles, given.rate).run(given.minutes)
+        most = await saturation(client)
+        rate = given.rate or most / 2
+        print(f"saturation {most:.1f} a second, rate {rate:.1f}", file=sys.stderr, flush=True)
+        seen = await Soak(client, pid, bundles, rate).run(given.minutes)
         counted = (await client.post("/v1/passages:count", json={})).json()["count"]
     names = ("rss", "anonymous", "files", "threads", "p50", "p99")
     return {
         "minutes": given.minutes,
-        "rate": given.rate,
+        "saturation": round(most, 1),
+        "rate": round(rate, 1),
         "answers": dict(sorted(seen.answers.items())),
         "late": seen.late,
         "passages": {"counted": counted, "acknowledged": given.passages + len(seen.stored)},
@@ -303,7 +335,7 @@ def main() -> None:
     """Run, print, and write down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--rate", type=float, default=10.0, help="searches a second")
+    parser.add_argument("--rate", type=float, help="searches a second; half of saturation")
     parser.add_argument("--passages", type=int, default=5_000, help="that stay all along")
     parser.add_argument("--bound", type=float, default=10.0, help="MiB an hour that may grow")
     parser.add_argument("--out", type=Path)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from app.adapters.whole_files import sync
 from app.core.access.keys import KeyDocument, KeyRing, dump_keys, parse_keys
 from app.core.errors import KeyFileError
 
@@ -129,6 +130,7 @@ def _replace(path: Path, text: str, mode: int) -> None:
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
+        sync(path.absolute().parent)
     except OSError as error:
         raise KeyFileError(f"The key file {path} cannot be written: {error.strerror}.") from error
 

@@ -13,13 +13,14 @@ from app.bootstrap.opening import (
 )
 from app.bootstrap.reindexing import open_reindexing
 from app.bootstrap.runtime import Collection, Runtime, Tools
-from app.bootstrap.shelves import open_shelf, served_bundle, spec_of
+from app.bootstrap.shelves import bundle_for, open_shelf, served_bundle, spec_of
 
 __all__ = [
     "Collection",
     "Runtime",
     "Tools",
     "assemble",
+    "bundle_for",
     "observed",
     "open_as_served",
     "open_ingest",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from app.adapters.backups.restoring import refuse_unfinished
 from app.adapters.edge.shelf import EdgeShelf
 from app.adapters.qdrant.options import QdrantOptions
 from app.core.access.tenancy import with_tenant_field
 from app.core.bundle import Bundle, load_bundle
 from app.core.errors import StoreError
 from app.core.ports import Shelf
-from app.core.types import CollectionSpec, Served
+from app.core.types import CollectionSpec
 from app.settings import Settings
 
 
@@ -19,8 +20,10 @@ def open_shelf(settings: Settings) -> Shelf:
     """Return where the collections are: on the Qdrant server that is named, or in a directory.
 
     Raises:
+        BackupError: A restore into the data directory was interrupted.
         StoreError: A server is named, but its client is not installed.
     """
+    refuse_unfinished(settings.data_dir)
     if settings.qdrant_url is None:
         reserve = settings.disk_reserve_mib << 20
         return EdgeShelf(settings.data_dir, settings.collection, reserve=reserve)
@@ -74,9 +77,11 @@ async def served_on(shelf: Shelf, bundle: Bundle) -> tuple[str, Bundle]:
     if served is None:
         return await shelf.collection_for(encoder), bundle
     indexed_with = await shelf.indexed_with(served.collection)
-    if indexed_with is None or indexed_with.encoder_id == encoder:
-        return served.collection, bundle
-    return served.collection, await asyncio.to_thread(_switched_to, served, bundle)
+    if indexed_with is not None:
+        encoder = indexed_with.encoder_id
+    return served.collection, await asyncio.to_thread(
+        bundle_for, encoder, bundle, switched_to=served.bundle
+    )
 
 
 async def served_bundle(settings: Settings) -> Bundle:
@@ -95,6 +100,18 @@ async def served_bundle(settings: Settings) -> Bundle:
     return bundle
 
 
-def _switched_to(served: Served, given: Bundle) -> Bundle:
-    is_there = bool(served.bundle) and Path(served.bundle).is_dir()
-    return load_bundle(Path(served.bundle)) if is_there else given
+def bundle_for(encoder_id: str, given: Bundle, *, switched_to: str) -> Bundle:
+    """Return the bundle for a collection: the given one, where it fits.
+
+    Args:
+        encoder_id: Fingerprint of the encoder of the collection's vectors.
+        given: The one that the settings name.
+        switched_to: Directory of the bundle that was switched to last; empty before any switch.
+
+    Raises:
+        BundleError: That bundle cannot be used.
+    """
+    if given.spec.fingerprint() == encoder_id or not switched_to:
+        return given
+    directory = Path(switched_to)
+    return load_bundle(directory) if directory.is_dir() else given

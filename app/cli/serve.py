@@ -25,6 +25,14 @@ from app.telemetry.metrics import Metrics
 GRACE_SECONDS = 20
 """How long requests that are under way may take once the service is told to end."""
 
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may idle before it is closed.
+
+Whoever keeps connections should hang up first: a request that is sent while the other side is
+closing gets no answer. Clients and proxies give up idle connections after 5 (httpx) to 60 seconds
+(nginx, load balancers).
+"""
+
 _BACKLOG = 2048
 _LOOK_SECONDS = 0.05
 
@@ -161,6 +169,7 @@ async def _answer(app: FastAPI, listener: socket.socket, on_ready: Callable[[str
         lifespan="on",
         log_config=None,
         access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         http=BoundedHttpProtocol,
     )

@@ -193,7 +193,7 @@ class ReindexingError(IsoglotError):
 
 
 class BackupError(IsoglotError):
-    """A backup cannot be written, or not be restored: it is damaged, or does not fit."""
+    """A backup cannot be written, or not be restored, or was restored by half."""
 
     code: ClassVar[str] = "backup_error"
 

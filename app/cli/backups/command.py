@@ -51,6 +51,6 @@ def restore(
     with friendly_errors():
         settings = settings_from(bundle=bundle, data_dir=data_dir)
 
-        from app.cli.backups.backup import run_restore
+        from app.cli.backups.restore import run_restore
 
         run_restore(file, settings, verify=verify)

@@ -6,16 +6,27 @@ import gzip
 import io
 import json
 import shutil
+import sqlite3
 import tarfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.adapters import backup_archive
+from app.adapters.backups import restoring, stage
+from app.adapters.backups.manifest import BackupManifest
+from app.adapters.calibrator_shelf import CalibratorShelf
 from app.adapters.edge.directory import hold_directory
+from app.bootstrap import open_runtime
+from app.cli.backups.checks import facts_of
+from app.core.bundle import load_bundle
+from app.core.calibration.document import dump_calibrator
+from app.core.types import Passage
+from app.settings import Settings
 from tests.app.cli.conftest import GEZEITEN, TIDES, WHEEL, Isoglot
-from tests.bundles import write_tiny_bundle
+from tests.bundles import calibrator_content, tiny_spec, write_tiny_bundle
 
 
 @pytest.fixture
@@ -67,7 +78,7 @@ def kept(
     return path
 
 
-def answers(isoglot) -> object:
+def answers(isoglot: Isoglot) -> list[tuple[str, float, float | None]]:
     result = isoglot("search", "the tides of the sea", "--json")
     assert result.exit_code == 0, result.stderr
     return [(h["id"], h["score"], h["probability"]) for h in json.loads(result.stdout)["hits"]]
@@ -104,7 +115,218 @@ def test_what_is_restored_answers_as_it_did(isoglot, archive, data, tmp_path):
     assert keys.read_text() == kept
     assert keys.stat().st_mode & 0o777 == 0o600
     assert (data / "calibrators" / "passages" / "audit.jsonl").read_text() == "{}\n"
-    assert not (data / backup_archive.STAGING).exists()
+    assert not (data / stage.RESTORING).exists()
+
+
+def manifest_of(archive: Path) -> dict[str, Any]:
+    with tarfile.open(archive) as tar:
+        found: dict[str, Any] = json.loads(read(tar, tar.getmember("manifest.json")))
+    return found
+
+
+def promote(data: Path, bundle: Path, intercept: float) -> str:
+    """Have another calibrator than the bundle's own judge."""
+    content = calibrator_content(tiny_spec())
+    content["hit"]["intercept"] = intercept
+    shelf = CalibratorShelf.of(data, "passages")
+    calibrator = shelf.add(dump_calibrator(content)).id
+    shelf.promote(calibrator, load_bundle(bundle))
+    return calibrator
+
+
+def test_known_queries_are_judged_by_the_calibrator_that_was_promoted(
+    isoglot, archive, data, bundle, tmp_path
+):
+    query = manifest_of(archive)["checks"][0]["query"]
+    calibrator = promote(data, bundle, intercept=-1.0)
+    stated = json.loads(isoglot("search", query, "--json").stdout)
+    assert isoglot("backup", tmp_path / "second").exit_code == 0
+    manifest = manifest_of(tmp_path / "second")
+    assert manifest["calibrator"] == calibrator == stated["model"]["calibrator"]
+    kept = [hit["probability"] for hit in manifest["checks"][0]["hits"]]
+    assert kept == pytest.approx([hit["probability"] for hit in stated["hits"]])
+    before = [hit["probability"] for hit in manifest_of(archive)["checks"][0]["hits"]]
+    assert kept != pytest.approx(before)
+
+
+def test_another_calibrator_after_a_restore_is_told(isoglot, archive, data, bundle, monkeypatch):
+    shutil.rmtree(data)
+    finish = restoring.put_in_place
+
+    def finish_otherwise(data_dir, key_file):
+        finish(data_dir, key_file)
+        promote(data_dir, bundle, intercept=-1.0)
+
+    monkeypatch.setattr("app.cli.backups.restore.put_in_place", finish_otherwise)
+    result = isoglot("restore", archive)
+    assert result.exit_code == 1
+    assert "judges, and" in result.stderr
+
+
+def test_every_language_has_a_known_query(isoglot, lines, tmp_path):
+    passages = [{**TIDES, "id": f"en{n}", "text": f"the tides of sea {n}"} for n in range(30)]
+    assert isoglot("index", lines(*passages, GEZEITEN)).exit_code == 0
+    result = isoglot("backup", tmp_path / "b", "--queries", "1")
+    assert result.exit_code == 0, result.stderr
+    queries = [check["query"] for check in manifest_of(tmp_path / "b")["checks"]]
+    assert len(queries) == 2
+    assert GEZEITEN["text"] in queries
+    assert isoglot("backup", tmp_path / "none", "--queries", "0").exit_code == 0
+    assert manifest_of(tmp_path / "none")["checks"] == []
+    assert isoglot("backup", tmp_path / "ten", "--queries", "10").exit_code == 0
+    assert len(manifest_of(tmp_path / "ten")["checks"]) == 6  # five of each language at most
+
+
+def test_what_is_written_while_known_queries_are_asked_is_not_in_the_archive(
+    isoglot, archive, data, tmp_path, monkeypatch
+):
+    async def facts_and_a_write(settings: Settings, queries: int) -> BackupManifest:
+        # What was locked is unlocked by now: a service may have started again.
+        async with open_runtime(settings.model_copy(update={"data_dir": data})) as runtime:
+            await runtime.ingest.add([Passage("late", TIDES["text"], "en")])
+        return await facts_of(settings, queries)
+
+    monkeypatch.setattr("app.cli.backups.backup.facts_of", facts_and_a_write)
+    result = isoglot("backup", tmp_path / "second")
+    assert (result.exit_code, "3 passages" in result.stderr) == (0, True), result.stderr
+    assert len(answers(isoglot)) == 4
+    shutil.rmtree(data)
+    result = isoglot("restore", tmp_path / "second")
+    assert result.exit_code == 0, result.stderr
+    assert "3 known queries are answered as they were" in result.stderr
+
+
+def test_after_a_reindexing_the_bundle_that_was_switched_to_counts(
+    isoglot, archive, data, tmp_path
+):
+    new = write_tiny_bundle(tmp_path / "new", spec=tiny_spec(query_prefix="query: "), name="new")
+    assert isoglot("reindex", "--bundle", new).exit_code == 0
+    # ISOGLOT_BUNDLE still names the bundle from before.
+    assert isoglot("backup", tmp_path / "second").exit_code == 0
+    shutil.rmtree(data)
+    result = isoglot("restore", tmp_path / "second")
+    assert result.exit_code == 0, result.stderr
+    assert "3 known queries are answered as they were" in result.stderr
+
+    shutil.rmtree(data)
+    new.rename(tmp_path / "moved")
+    result = isoglot("restore", tmp_path / "second")
+    assert (result.exit_code, "belongs to bundle new" in result.stderr) == (3, True)
+    assert isoglot("restore", tmp_path / "second", "--bundle", tmp_path / "moved").exit_code == 0
+
+
+class Killed(BaseException):
+    """The process ends here: nothing of it runs any more."""
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Have the process end before its ``step``-th rename."""
+    rename, seen = Path.rename, []
+
+    def count(path: Path, target: Path) -> Path:
+        seen.append(path)
+        if len(seen) == step:
+            raise Killed
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", count)
+
+
+# Before: the calibrators, the collection, the key file, and what was unpacked.
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_a_restore_that_was_killed_is_refused_and_goes_on_where_it_was(
+    isoglot, kept, data, tmp_path, monkeypatch, step
+):
+    keys = tmp_path / "keys.json"
+    keys.unlink()
+    monkeypatch.setenv("ISOGLOT_KEY_FILE", str(keys))
+    with pytest.MonkeyPatch.context() as patched:
+        killed_at(patched, step)
+        assert isoglot_ended_by_kill(isoglot, "restore", kept)
+    assert keys.exists() == (step > 3)
+    command = ("search", "sea") if step > 1 else ("backup", tmp_path / "other")
+    result = isoglot(*command)
+    assert (result.exit_code, "`isoglot restore` again" in result.stderr) == (3, True)
+
+    result = isoglot("restore", kept)
+    assert result.exit_code == 0, result.stderr
+    assert "3 known queries are answered as they were" in result.stderr
+    assert keys.stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in data.iterdir()} == {"calibrators", "passages"}
+
+
+def isoglot_ended_by_kill(isoglot: Isoglot, *arguments: object) -> bool:
+    try:
+        isoglot(*arguments)
+    except Killed:
+        return True
+    return False
+
+
+def test_an_unpacking_that_was_killed_begins_again(isoglot, kept, data, monkeypatch):
+    def killed(root: Path) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring, "sync_tree", killed)
+        assert isoglot_ended_by_kill(isoglot, "restore", kept)
+    assert "Run the same" in isoglot("search", "sea").stderr
+    assert isoglot("restore", kept).exit_code == 0
+    assert len(answers(isoglot)) == 3
+
+
+def test_another_archive_does_not_go_on_with_what_was_interrupted(isoglot, kept, data):
+    with pytest.MonkeyPatch.context() as patched:
+        killed_at(patched, 1)
+        assert isoglot_ended_by_kill(isoglot, "restore", kept)
+
+    def later(members):
+        manifest = json.loads(members["manifest.json"])
+        members["manifest.json"] = json.dumps({**manifest, "created": "later"}).encode()
+
+    rewritten(kept, later)
+    result = isoglot("restore", kept)
+    assert result.exit_code == 3
+    assert "Another archive is on its way" in result.stderr
+
+
+def test_feedback_is_kept_and_a_log_that_is_no_database_is_told(isoglot, archive, data, tmp_path):
+    log = data / "feedback.sqlite3"
+    with closing(sqlite3.connect(log)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("CREATE TABLE kept (n)")
+        writer.execute("INSERT INTO kept VALUES (7)")
+        writer.commit()
+        # Its writer has it open, and the row is in the write-ahead log alone.
+        assert isoglot("backup", tmp_path / "second").exit_code == 0
+    shutil.rmtree(data)
+    assert isoglot("restore", tmp_path / "second").exit_code == 0
+    with closing(sqlite3.connect(log)) as reader:
+        assert reader.execute("SELECT n FROM kept").fetchall() == [(7,)]
+    for leftover in data.glob("feedback.sqlite3*"):
+        leftover.unlink()
+    log.write_bytes(b"no database" * 100)
+    result = isoglot("backup", tmp_path / "third")
+    assert result.exit_code == 3
+    assert "feedback.sqlite3 cannot be copied" in result.stderr
+    assert not (data / stage.STAGE).exists()
+
+
+def test_what_a_killed_backup_left_is_in_no_archive(isoglot, archive, data, tmp_path):
+    (data / stage.STAGE / "data").mkdir(parents=True)
+    (data / stage.STAGE / "data" / "half").write_text("x")
+    (tmp_path / "second.part").write_text("half")
+    assert isoglot("backup", tmp_path / "second").exit_code == 0
+    assert manifest_of(tmp_path / "second")["files"].keys() == manifest_of(archive)["files"].keys()
+    assert (tmp_path / "second").stat().st_mode & 0o777 == 0o600
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_backup_needs_room_for_a_copy(isoglot, archive, tmp_path, monkeypatch):
+    monkeypatch.setenv("ISOGLOT_DISK_RESERVE_MIB", str(1 << 20))
+    result = isoglot("backup", tmp_path / "second")
+    assert result.exit_code == 3
+    assert "MiB are free" in result.stderr
 
 
 def test_only_its_owner_reads_an_archive_and_it_holds_no_key(isoglot, archive, tmp_path):
@@ -171,7 +393,7 @@ def climb_out(members):
 
 def next_version(members):
     manifest = json.loads(members["manifest.json"])
-    members["manifest.json"] = json.dumps({**manifest, "format": 2}).encode()
+    members["manifest.json"] = json.dumps({**manifest, "format": 3}).encode()
 
 
 @pytest.mark.parametrize(
@@ -190,7 +412,7 @@ def test_a_damaged_archive_never_becomes_data(isoglot, kept, data, change, messa
     result = isoglot("restore", kept)
     assert result.exit_code == 3
     assert message in result.stderr
-    assert not data.exists() or {p.name for p in data.iterdir()} <= {backup_archive.STAGING}
+    assert not data.exists() or {p.name for p in data.iterdir()} <= {stage.RESTORING}
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5])

@@ -1,0 +1,1 @@
+"""A deployment in one file: copied at rest, archived, and put in place again."""
