@@ -180,6 +180,7 @@ def _bounds(settings: Settings, keys: KeyFile | None) -> Bounds:
         rate_limit=None if limit is None else RateLimit.of(limit),
         cors_origins=settings.cors_origins,
         max_searches=settings.max_searches,
+        max_wait=settings.max_wait_ms / 1e3,
     )
 
 

@@ -102,10 +102,17 @@ class Settings(BaseSettings):
         description="Largest JSON request body in bytes. NDJSON streams are limited by line.",
     )
     max_searches: int = Field(
-        default=64,
+        default=256,
         ge=1,
         le=10_000,
         description="Searches and embeddings under way at a time; more are refused with 429.",
+    )
+    max_wait_ms: int = Field(
+        default=100,
+        ge=1,
+        le=600_000,
+        description="Where more than 32 searches are under way, those that would wait longer for "
+        "them, in milliseconds, are refused with 429.",
     )
     max_batch: int = Field(
         default=1000,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -108,24 +108,49 @@ class RequestContext:
         )
 
 
-class Admission:
-    """Refuses searches at once where too many are under way, instead of letting all wait.
+ALWAYS_ADMITTED = 32
+"""So many searches may be under way however long they take, unless fewer are set."""
 
-    What is admitted is answered about as quickly as under a load that the service can bear:
-    one request waits at most for ``most - 1`` others.
+_NEWEST_SHARE = 1 / 64
+
+
+class Admission:
+    """Refuses searches at once that would wait for too long, instead of letting all wait.
+
+    What is admitted is answered about as quickly as under a load that the service can bear. How
+    long a search would wait is the number of those under way times the mean time from one answer
+    to the next, while there was another one to be given.
+
+    Args:
+        app: What answers.
+        most: Searches under way at most.
+        wait: Seconds that a search may have to wait, where more than ``ALWAYS_ADMITTED`` are
+            under way.
+        clock: Seconds that do not go back.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        most: int,
+        wait: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._app = app
         self._most = most
+        self._wait = wait
+        self._clock = clock
         self._under_way = 0
+        self._pace = 0.0
+        self._last_answer: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http" or scope["path"] not in BOUNDED_PATHS:
             await self._app(scope, receive, send)
             return
-        if self._under_way >= self._most:
+        if not self._admits():
             refusal = problem_for(Request(scope), OverloadedError("the service"))
             await refusal(scope, receive, send)
             return
@@ -134,6 +159,20 @@ class Admission:
             await self._app(scope, receive, send)
         finally:
             self._under_way -= 1
+            self._note_answer()
+
+    def _admits(self) -> bool:
+        if self._under_way >= self._most:
+            return False
+        return self._under_way < ALWAYS_ADMITTED or self._under_way * self._pace <= self._wait
+
+    def _note_answer(self) -> None:
+        now = self._clock()
+        if self._last_answer is not None:
+            self._pace += _NEWEST_SHARE * (now - self._last_answer - self._pace)
+        # With nothing under way, the time to the next answer says how many ask, not how long it
+        # takes.
+        self._last_answer = now if self._under_way else None
 
 
 class BodyLimit:
@@ -285,6 +324,7 @@ class Bounds:
         rate_limit: That of keys without their own.
         cors_origins: Origins whose pages may call; none by default.
         max_searches: Searches and embeddings that may be under way at a time.
+        max_wait: Seconds that one may have to wait for those before it; see ``Admission``.
     """
 
     max_body_bytes: int
@@ -292,14 +332,15 @@ class Bounds:
     keys: Keys | None = None
     rate_limit: RateLimit | None = None
     cors_origins: Sequence[str] = ()
-    max_searches: int = 64
+    max_searches: int = 256
+    max_wait: float = 0.1
 
 
 def add_middleware(app: FastAPI, *, metrics: Metrics, bounds: Bounds) -> None:
     """Put everything of this module around an application; the last one added is outermost."""
     app.add_middleware(BodyClock, seconds=bounds.body_seconds)
     app.add_middleware(BodyLimit, max_bytes=bounds.max_body_bytes)
-    app.add_middleware(Admission, most=bounds.max_searches)
+    app.add_middleware(Admission, most=bounds.max_searches, wait=bounds.max_wait)
     app.add_middleware(AccessControl, keys=bounds.keys, limit=bounds.rate_limit)
     if bounds.cors_origins:
         # Outside of access control: a preflight carries no key, and a refusal must be readable.

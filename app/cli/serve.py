@@ -34,6 +34,8 @@ closing gets no answer. Clients and proxies give up idle connections after 5 (ht
 """
 
 _BACKLOG = 2048
+ACCEPTED_A_TURN = 32
+"""Connections accepted in one turn of the event loop."""
 _LOOK_SECONDS = 0.05
 
 
@@ -109,6 +111,15 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+def handles(listener: socket.socket) -> list[socket.socket]:
+    """Return as many handles of a listener as connections are to be accepted in one turn.
+
+    libuv accepts one connection a turn for each of them. Under load a turn takes 20 ms and more,
+    and clients that connect at the same time would wait for seconds to be so much as refused.
+    """
+    return [listener, *(listener.dup() for _ in range(ACCEPTED_A_TURN - 1))]
+
+
 def address(listener: socket.socket) -> str:
     """Return the URL under which a browser on this machine reaches a listener."""
     host, port = listener.getsockname()[:2]
@@ -176,7 +187,7 @@ async def _answer(app: FastAPI, listener: socket.socket, on_ready: Callable[[str
     server = _Server(config)
     telling = asyncio.create_task(_tell(app, server, lambda: on_ready(address(listener))))
     try:
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=handles(listener))
     finally:
         telling.cancel()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -9,8 +10,16 @@ from urllib.request import urlopen
 
 import httpx
 import pytest
+import uvloop
 
-from app.cli.serve import address, is_loopback, listen, refuse_exposure
+from app.cli.serve import (
+    ACCEPTED_A_TURN,
+    address,
+    handles,
+    is_loopback,
+    listen,
+    refuse_exposure,
+)
 from app.settings import Settings
 from tests.app.cli.conftest import TIDES, WHEEL
 from tests.bundles import write_tiny_bundle
@@ -132,3 +141,34 @@ def test_an_answer_on_a_kept_connection_does_not_wait_for_an_acknowledgement():
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_clients_that_connect_at_once_are_accepted_at_once():
+    async def turns_until_accepted(listener: socket.socket) -> int:
+        loop = asyncio.get_running_loop()
+        accepted: list[asyncio.Protocol] = []
+
+        class Accepted(asyncio.Protocol):
+            def connection_made(self, _transport: asyncio.BaseTransport) -> None:
+                accepted.append(self)
+
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(CLIENTS)]
+        servers = [await loop.create_server(Accepted, sock=each) for each in handles(listener)]
+        turns = 0
+        while len(accepted) < CLIENTS:
+            await asyncio.sleep(0)
+            turns += 1
+        for client in clients:
+            client.close()
+        for server in servers:
+            server.close()
+        return turns
+
+    with (
+        listen("127.0.0.1", 0) as listener,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        assert runner.run(turns_until_accepted(listener)) < CLIENTS / 4
+
+
+CLIENTS = 4 * ACCEPTED_A_TURN
