@@ -58,7 +58,8 @@ def main() -> None:
     print(
         f"{draws} draws a row\n"
         "| labels | proposed | refused as noise | refused: no gain | E/O as stated "
-        "| E/O of proposals | of them inside .85 to 1.15 |\n| --- | --- | --- | --- | --- | --- | --- |"
+        "| E/O of proposals | of them inside .85 to 1.15 |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |"
     )
     for name, (labels, relabel) in ROWS.items():
         drawn = [_draw(document, by_topic, labels, relabel, seed) for seed in range(draws)]
