@@ -166,7 +166,7 @@ class Generations:
         await asyncio.gather(*self._retiring)
         before, place = self._runtime, self._place()
         journal = JournaledStore(place.shelf.store(job.collection))
-        await journal.open(spec_of(before.settings, bundle))
+        await journal.open(spec_of(before.settings, bundle, words=before.store.words))
         after: Runtime | None = None
         try:
             store = observed(journal, self._metrics)

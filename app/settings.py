@@ -125,6 +125,12 @@ class Settings(BaseSettings):
         description="Members of the metadata that filters may read, as `name:kind` separated by "
         "commas; kinds are keyword, integer, float, bool and datetime.",
     )
+    hybrid: bool = Field(
+        default=False,
+        description="Whether the words of passages are indexed beside their vectors, so that "
+        "searches may ask for `retrieval` `hybrid`. Words of passages that are stored already "
+        "are indexed at the next start; once indexed they stay so.",
+    )
     body_timeout: float = Field(
         default=60.0,
         gt=0,

@@ -25,6 +25,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from app.adapters.passage_payload import WORDS_NAME
+
 VERSION = "1.19.0"
 
 Answer = Callable[[AsyncQdrantClient, str, Any], Awaitable[Any]]
@@ -107,8 +109,15 @@ async def _create(client: AsyncQdrantClient, name: str, asked: models.CreateColl
     if await client.collection_exists(name):
         raise ValueError(f"Collection `{name}` already exists!")
     return await client.create_collection(
-        name, vectors_config=asked.vectors, metadata=asked.metadata
+        name,
+        vectors_config=asked.vectors,
+        sparse_vectors_config=asked.sparse_vectors,
+        metadata=asked.metadata,
     )
+
+
+async def _take_words(client: AsyncQdrantClient, name: str, asked: models.VectorNameConfig) -> Any:
+    return await client.create_vector_name(name, WORDS_NAME, asked)
 
 
 async def _update(client: AsyncQdrantClient, name: str, asked: models.UpdateCollection) -> Any:
@@ -136,6 +145,10 @@ async def _change_aliases(
 
 async def _upsert(client: AsyncQdrantClient, name: str, asked: models.PointsList) -> Any:
     return await client.upsert(name, asked.points)
+
+
+async def _update_vectors(client: AsyncQdrantClient, name: str, asked: models.UpdateVectors) -> Any:
+    return await client.update_vectors(name, asked.points)
 
 
 async def _delete(client: AsyncQdrantClient, name: str, asked: models.PointsSelector) -> Any:
@@ -196,9 +209,16 @@ _ROUTES: list[tuple[str, str, Any, Answer]] = [
     ("PUT", _COLLECTION, TypeAdapter(models.CreateCollection), _create),
     ("PATCH", _COLLECTION, TypeAdapter(models.UpdateCollection), _update),
     ("DELETE", _COLLECTION, None, _drop),
+    (
+        "PUT",
+        f"{_COLLECTION}/vectors/{WORDS_NAME}",
+        TypeAdapter(models.VectorNameConfig),
+        _take_words,
+    ),
     ("PUT", f"{_COLLECTION}/index", TypeAdapter(models.CreateFieldIndex), _index),
     ("DELETE", f"{_COLLECTION}/index/{{field}}", None, _drop_index),
     ("PUT", f"{_COLLECTION}/points", TypeAdapter(models.PointsList), _upsert),
+    ("PUT", f"{_COLLECTION}/points/vectors", TypeAdapter(models.UpdateVectors), _update_vectors),
     ("POST", f"{_COLLECTION}/points", TypeAdapter(models.PointRequest), _retrieve),
     ("POST", f"{_COLLECTION}/points/delete", TypeAdapter(models.PointsSelector), _delete),
     ("POST", f"{_COLLECTION}/points/batch", TypeAdapter(models.UpdateOperations), _batch),

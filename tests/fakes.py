@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -28,8 +29,10 @@ from app.core.errors import (
     StoreError,
     StoreUnavailableError,
     UnencodableTextError,
+    WordsNotIndexedError,
 )
 from app.core.feedback.entries import Entry, Kept, Label, settled
+from app.core.lexical import passage_words
 from app.core.passages.fields import field_values, kind_of
 from app.core.passages.filters import matches
 from app.core.types import (
@@ -38,13 +41,16 @@ from app.core.types import (
     CollectionSpec,
     EmbeddedPassage,
     FieldKind,
+    FoundByWords,
     LanguageGuess,
     NearestQuery,
     Passage,
     PassageFilter,
+    PassageWithWords,
     ScoredPassage,
     StoreHealth,
     VectorArray,
+    WordsQuery,
 )
 
 FAKE_DIM = 32
@@ -163,6 +169,7 @@ class InMemoryStore:
         self._spec: CollectionSpec | None = None
         self._stored: dict[str, EmbeddedPassage] = {}
         self._is_open = False
+        self._words = False
 
     async def open(self, spec: CollectionSpec) -> None:
         if self._is_open:
@@ -173,9 +180,11 @@ class InMemoryStore:
                 indexed_with=self._spec.encoder_id,
                 loaded=spec.encoder_id,
             )
-        if self._spec is not None and replace(self._spec, fields=spec.fields) != spec:
+        unlike = self._spec and replace(self._spec, fields=spec.fields, words=spec.words) != spec
+        if unlike:
             raise StoreError(f"The store holds {self._spec}, not {spec}.")
         self._spec = spec
+        self._words |= spec.words
         self._is_open = True
 
     async def close(self) -> None:
@@ -192,6 +201,11 @@ class InMemoryStore:
     @property
     def fields(self) -> Mapping[str, FieldKind]:
         return self._opened().fields
+
+    @property
+    def words(self) -> bool:
+        self._opened()
+        return self._words
 
     async def delete_where(self, where: PassageFilter, *, expected: int | None = None) -> int:
         eligible = self._eligible(where)
@@ -220,6 +234,12 @@ class InMemoryStore:
     async def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
         validate_queries(queries, self._opened().dim)
         return [self._nearest(query) for query in queries]
+
+    async def search_words(self, queries: Sequence[WordsQuery]) -> list[FoundByWords]:
+        validate_queries(queries, self._opened().dim)
+        if not self._words:
+            raise WordsNotIndexedError
+        return [self._by_words(query) for query in queries]
 
     async def count(self, where: PassageFilter = ANY_PASSAGE) -> int:
         return len(self._eligible(where))
@@ -255,6 +275,31 @@ class InMemoryStore:
     def _eligible(self, where: PassageFilter) -> list[EmbeddedPassage]:
         fields = self._opened().fields
         return [e for e in self._stored.values() if matches(where, e.passage, fields)]
+
+    def _by_words(self, query: WordsQuery) -> FoundByWords:
+        weights = {
+            e.passage.id: dict(zip(*passage_words(e.passage.text), strict=True))
+            for e in self._stored.values()
+        }
+        counted = [weights[e.passage.id] for e in self._eligible(query.counted)]
+        documents = sum(bool(words) for words in counted)
+
+        def rarity(word: int) -> float:
+            holding = sum(word in words for words in counted)
+            return math.log((documents - holding + 0.5) / (holding + 0.5) + 1.0)
+
+        def bm25(passage_id: str) -> float:
+            words = weights.get(passage_id, {})
+            return sum(words[word] * rarity(word) for word in query.words if word in words)
+
+        hits = [
+            PassageWithWords(e.passage, _cosine(query.vector, e.vector), bm25(e.passage.id))
+            for e in self._eligible(query.where)
+        ]
+        hits = [hit for hit in hits if hit.lexical_score > 0.0]
+        hits.sort(key=lambda hit: (-hit.lexical_score, hit.passage.id))
+        beside = {passage_id: bm25(passage_id) for passage_id in query.beside}
+        return FoundByWords(hits[: query.limit], {i: s for i, s in beside.items() if s > 0.0})
 
     def _nearest(self, query: NearestQuery) -> list[ScoredPassage]:
         hits = [

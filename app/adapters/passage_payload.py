@@ -16,6 +16,9 @@ from app.core.types import EmbeddedPassage, FieldKind, FieldValue, Passage
 VECTOR_NAME = "dense"
 """Name of the vector of every point."""
 
+WORDS_NAME = "words"
+"""Name of the sparse vector of every point, where words are indexed."""
+
 LANGUAGE_KEY = "language"
 """Payload key of the language."""
 

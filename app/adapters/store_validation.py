@@ -13,7 +13,14 @@ import numpy as np
 
 from app.core.errors import InvalidInputError, InvalidPassageError, MalformedFilterError
 from app.core.passages.fields import EXPECTED, FACET_KINDS, kind_of
-from app.core.types import UNDETERMINED, EmbeddedPassage, FieldKind, NearestQuery, Passage
+from app.core.types import (
+    UNDETERMINED,
+    EmbeddedPassage,
+    FieldKind,
+    NearestQuery,
+    Passage,
+    WordsQuery,
+)
 
 MAX_ID_LENGTH = 512
 """Longest passage id, in characters."""
@@ -56,7 +63,7 @@ def validate_passages(passages: Sequence[EmbeddedPassage], dim: int) -> None:
             )
 
 
-def validate_queries(queries: Sequence[NearestQuery], dim: int) -> None:
+def validate_queries(queries: Sequence[NearestQuery | WordsQuery], dim: int) -> None:
     """Check all queries of one search.
 
     Args:

@@ -69,6 +69,12 @@ CORE_KINDS: Mapping[type[core.IsoglotError], Kind] = {
         "The search took longer than `timeout_ms`. Give it more time, or ask for `on_timeout` "
         "`degraded`.",
     ),
+    core.WordsNotIndexedError: Kind(
+        409,
+        "Words not indexed",
+        "Hybrid retrieval needs the words of the collection in its index. Start the service with "
+        "ISOGLOT_HYBRID=true, which indexes them, or search without `retrieval`.",
+    ),
     core.InvalidPassageError: Kind(
         422, "Invalid passage", "A passage cannot be stored; `errors` points to what is wrong."
     ),

@@ -46,11 +46,13 @@ async def open_reindexing(
             return None
         source = JournaledStore(shelf.store(served.collection))
         spec = spec_of(settings, bundle)
-        before = replace(spec, encoder_id=indexed_with.encoder_id, dim=indexed_with.dim)
+        before = replace(
+            spec, encoder_id=indexed_with.encoder_id, dim=indexed_with.dim, words=False
+        )
         await source.open(before)
         stack.push_async_callback(source.close)
         target = shelf.store(name)
-        await target.open(spec)
+        await target.open(spec_of(settings, bundle, words=source.words))
         stack.push_async_callback(target.close)
         encoder = EncoderThread(await encoder_of(settings, bundle))
         stack.push_async_callback(asyncio.to_thread, encoder.close)

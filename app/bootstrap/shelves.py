@@ -52,13 +52,21 @@ def open_shelf(settings: Settings) -> Shelf:
     )
 
 
-def spec_of(settings: Settings, bundle: Bundle) -> CollectionSpec:
-    """Return what the collection of a bundle is indexed with."""
+def spec_of(settings: Settings, bundle: Bundle, *, words: bool = False) -> CollectionSpec:
+    """Return what the collection of a bundle is indexed with.
+
+    Args:
+        settings: Say what is wanted.
+        bundle: Carries the encoder.
+        words: Whether the words of its passages are indexed whatever the settings want, as they
+            were in the collection whose place it takes.
+    """
     return CollectionSpec(
         name=settings.collection,
         encoder_id=bundle.spec.fingerprint(),
         dim=bundle.spec.dim,
         fields=with_tenant_field(settings.filter_fields),
+        words=settings.hybrid or words,
     )
 
 

@@ -8,6 +8,7 @@ The tree::
     │   ├── UnencodableTextError     a text of which the encoder knows no token
     │   ├── MalformedFilterError     a filter that means nothing
     │   ├── InvalidCursorError       a cursor that belongs to no answer, or to another one
+    │   ├── WordsNotIndexedError     a search by words where none are indexed
     │   ├── InvalidPassageError      one passage of an upsert
     │   └── FeedbackRejectedError    the token of feedback is not accepted
     ├── CursorExpiredError           an answer is not kept any more
@@ -91,6 +92,24 @@ class InvalidCursorError(InvalidInputError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, pointer="/cursor")
+
+
+class WordsNotIndexedError(InvalidInputError):
+    """A search by words was asked of a collection whose words are not indexed.
+
+    Args:
+        pointer: As in ``InvalidInputError``.
+    """
+
+    code: ClassVar[str] = "words_not_indexed"
+
+    def __init__(self, *, pointer: str = "/retrieval") -> None:
+        super().__init__(
+            "The words of this collection are not indexed, so that it is searched by vector "
+            "only. Start the service with ISOGLOT_HYBRID=true: it indexes the words of what is "
+            "stored, and of what is added from then on. Or leave retrieval out.",
+            pointer=pointer,
+        )
 
 
 class InvalidPassageError(InvalidInputError):

@@ -12,6 +12,7 @@ from app.core.types import (
     CollectionSpec,
     EmbeddedPassage,
     FieldKind,
+    FoundByWords,
     IndexedWith,
     LanguageGuess,
     NearestQuery,
@@ -22,6 +23,7 @@ from app.core.types import (
     Split,
     StoreHealth,
     VectorArray,
+    WordsQuery,
 )
 
 
@@ -163,11 +165,16 @@ class PassageStore(PassageWriter, Protocol):
     Every method raises ``StoreUnavailableError`` before ``open`` and after ``close``.
     """
 
+    @property
+    def words(self) -> bool:
+        """Whether ``search_words`` can be asked."""
+        ...
+
     async def open(self, spec: CollectionSpec) -> None:
         """Load the collection, or create it.
 
         Fields that were not declared before, or declared as something else, are indexed for the
-        passages that are stored already.
+        passages that are stored already; so are their words, where ``spec`` asks for it first.
 
         Raises:
             EncoderMismatchError: It was indexed with another encoder; nothing was changed.
@@ -193,6 +200,14 @@ class PassageStore(PassageWriter, Protocol):
 
     async def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
         """Answer every query; best score first, then by id."""
+        ...
+
+    async def search_words(self, queries: Sequence[WordsQuery]) -> list[FoundByWords]:
+        """Answer every query with the passages whose words fit it best.
+
+        Raises:
+            WordsNotIndexedError: The words of this collection are not indexed.
+        """
         ...
 
     async def count(self, where: PassageFilter = ANY_PASSAGE) -> int:

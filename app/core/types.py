@@ -179,6 +179,55 @@ class NearestQuery:
     where: PassageFilter = ANY_PASSAGE
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WordsQuery:
+    """One question to a store for passages that share words with a query.
+
+    Attributes:
+        words: Token ids of the query (``app.core.lexical.query_words``), ascending, each once.
+        vector: Query embedding, float32 of shape (dim,), for the cosines of what is found.
+        limit: How many passages to return at most.
+        where: Which passages are eligible.
+        beside: Ids of passages that were found otherwise, whose lexical scores are wanted too.
+        counted: In which passages it is counted how frequent a word is.
+    """
+
+    words: tuple[int, ...]
+    vector: VectorArray
+    limit: int
+    where: PassageFilter = ANY_PASSAGE
+    beside: tuple[str, ...] = ()
+    counted: PassageFilter = ANY_PASSAGE
+
+
+class PassageWithWords(NamedTuple):
+    """A passage that shares words with a query.
+
+    Attributes:
+        passage: What was found.
+        score: Exact cosine of the encoder's vectors.
+        lexical_score: BM25, above 0.
+    """
+
+    passage: Passage
+    score: float
+    lexical_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class FoundByWords:
+    """The answer to a ``WordsQuery``.
+
+    Attributes:
+        hits: Best lexical score first, then by id.
+        beside: Id to lexical score for those of ``WordsQuery.beside`` that share a word with the
+            query.
+    """
+
+    hits: list[PassageWithWords]
+    beside: Mapping[str, float]
+
+
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
     """What a collection was, or is to be, indexed with.
@@ -188,12 +237,15 @@ class CollectionSpec:
         encoder_id: Fingerprint of the encoder (``EncoderSpec.fingerprint``).
         dim: Number of dimensions of its vectors.
         fields: Members of the metadata that filters may read, and what they hold.
+        words: Whether its passages are to be found by words too. A collection whose words are
+            indexed keeps them so, whatever this says when it is opened again.
     """
 
     name: str
     encoder_id: str
     dim: int
     fields: Mapping[str, FieldKind] = field(default_factory=dict)
+    words: bool = False
 
 
 @dataclass(frozen=True, slots=True)

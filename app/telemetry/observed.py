@@ -14,12 +14,14 @@ from app.core.types import (
     CollectionSpec,
     EmbeddedPassage,
     FieldKind,
+    FoundByWords,
     NearestQuery,
     Passage,
     PassageFilter,
     ScoredPassage,
     StoreHealth,
     VectorArray,
+    WordsQuery,
 )
 from app.telemetry.labels import Lane
 from app.telemetry.serving import EncoderMetrics, StoreMetrics
@@ -81,6 +83,11 @@ class ObservedStore:
         """Members of the metadata that filters may read."""
         return self._store.fields
 
+    @property
+    def words(self) -> bool:
+        """Whether the words of the collection are indexed."""
+        return self._store.words
+
     async def open(self, spec: CollectionSpec) -> None:
         """Load the collection, or create it."""
         await self._store.open(spec)
@@ -118,6 +125,10 @@ class ObservedStore:
     async def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
         """Answer every query."""
         return await self._timed("search", self._store.search(queries))
+
+    async def search_words(self, queries: Sequence[WordsQuery]) -> list[FoundByWords]:
+        """Answer every query by words."""
+        return await self._timed("search", self._store.search_words(queries))
 
     async def count(self, where: PassageFilter = ANY_PASSAGE) -> int:
         """Return the number of eligible passages."""

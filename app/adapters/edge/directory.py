@@ -49,6 +49,9 @@ class CollectionRecord:
         shard: Directory name of the live shard; ``None`` until it has been created.
         schema: Version of the format.
         fields: Declared fields whose values every point of the live shard holds.
+        indexed: Where every point of the live shard holds its words: how many points its
+            approximate index covers. ``None`` where points hold no words, and then not written,
+            so that versions from before there were words read the record.
     """
 
     name: str
@@ -57,6 +60,7 @@ class CollectionRecord:
     shard: str | None = None
     schema: int = SCHEMA
     fields: dict[str, FieldKind] = field(default_factory=dict)
+    indexed: int | None = None
 
 
 @contextmanager
@@ -131,6 +135,21 @@ class CollectionDirectory:
         """Declared fields whose values every point of the live shard holds."""
         return self._record.fields
 
+    @property
+    def indexed(self) -> int | None:
+        """As ``CollectionRecord``."""
+        return self._record.indexed
+
+    def declare_words(self) -> None:
+        """Record that every point of the live shard holds its words, durably.
+
+        Raises:
+            StoreError: The directory cannot be written; the old record stays.
+        """
+        record = replace(self._record, indexed=0)
+        _write(self._root, record)
+        self._record = record
+
     def declare(self, fields: Mapping[str, FieldKind]) -> None:
         """Record the declared fields, durably.
 
@@ -145,13 +164,17 @@ class CollectionDirectory:
         """Return a path, not yet taken, for a shard that may go live."""
         return self._root / f"shard-{secrets.token_hex(4)}"
 
-    def go_live(self, shard: Path) -> None:
+    def go_live(self, shard: Path, indexed: int | None = None) -> None:
         """Make a complete shard the live one, atomically and durably.
+
+        Args:
+            shard: Its directory.
+            indexed: As ``CollectionRecord``, of that shard.
 
         Raises:
             StoreError: The directory cannot be written; the old shard stays live.
         """
-        record = replace(self._record, shard=shard.name)
+        record = replace(self._record, shard=shard.name, indexed=indexed)
         _write(self._root, record)
         self._record = record
 
@@ -289,6 +312,8 @@ def _record_problem(record: CollectionRecord) -> str | None:
     if record.schema != SCHEMA:
         return f"it has schema {record.schema!r}, and this version reads schema {SCHEMA}"
     types = {"name": str, "encoder_id": str, "dim": int}
+    if record.indexed is not None:
+        types["indexed"] = int
     for name, expected in types.items():
         if not isinstance(getattr(record, name), expected):
             return f"its {name} is not of type {expected.__name__}"
@@ -309,7 +334,10 @@ def _damaged(path: Path, problem: str) -> StoreError:
 
 
 def _write(root: Path, record: CollectionRecord) -> None:
-    replace_text(root / RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
+    document = asdict(record)
+    if record.indexed is None:
+        del document["indexed"]
+    replace_text(root / RECORD_FILE, json.dumps(document, indent=2) + "\n")
 
 
 def _shards(root: Path) -> list[Path]:

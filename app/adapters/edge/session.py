@@ -70,7 +70,7 @@ class EdgeSession:
             path = directory.live_shard
             directory.remove_leftovers()
             if path is not None:
-                shard = PassageShard.load(path, spec.dim, directory.fields)
+                shard = PassageShard.load(path, spec.dim, directory.fields, directory.indexed)
             else:
                 path = directory.new_shard()
                 shard = _create(directory, path, spec.dim)
@@ -101,6 +101,28 @@ class EdgeSession:
             self.shard.adopt_fields(fields)
             self.flush()
             self._directory.declare(fields)
+
+    async def declare_words(self) -> None:
+        """Index words, for the passages that are stored already too, where ``spec`` wants it.
+
+        After a crash in the middle the next session begins again. Where words are indexed they
+        stay so: a command that was started without the setting leaves no passage out.
+
+        Raises:
+            StoreError: The engine or the directory failed.
+        """
+        if not self.spec.words or self.shard.words:
+            return
+        async with self.writing():
+            self.shard.create_words()
+            after = None
+            while page := self.shard.scan(ANY_PASSAGE, SCAN, after):
+                self.shard.write_words(page)
+                after = page[-1].id
+                await asyncio.sleep(0)
+            self.shard.adopt_words()
+            self.flush()
+            self._directory.declare_words()
 
     async def end(self) -> None:
         """Wait for writers, stop a build, flush, and let go of the directory.
@@ -165,7 +187,7 @@ class EdgeSession:
         Raises:
             StoreError: The swap could not be recorded; the live shard is the same as before.
         """
-        self._directory.go_live(path)
+        self._directory.go_live(path, shard.indexed)
         outdated, self.shard, self._shard_path, self._unflushed = self.shard, shard, path, 0
         # The swap is done, and nothing that is still needed depends on the old shard.
         with suppress(StoreError):

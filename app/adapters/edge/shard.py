@@ -17,6 +17,7 @@ from uuid import UUID
 import qdrant_edge as qe
 
 from app.adapters.edge.filter import create_index, drop_index, engine_filter, indexed_fields
+from app.adapters.edge.words import create_words, search_words, words_vector, write_words
 from app.adapters.passage_cache import PassageCache
 from app.adapters.passage_payload import (
     FIELDS_KEY,
@@ -28,17 +29,19 @@ from app.adapters.passage_payload import (
     point_id,
     to_payload,
 )
-from app.core.errors import StoreError
+from app.core.errors import StoreError, WordsNotIndexedError
 from app.core.passages.fields import kind_of
 from app.core.types import (
     EmbeddedPassage,
     FieldKind,
     Filter,
+    FoundByWords,
     NearestQuery,
     Passage,
     PassageFilter,
     ScoredPassage,
     VectorArray,
+    WordsQuery,
 )
 
 SEARCH_BEAM = 128
@@ -84,11 +87,19 @@ class PassageShard:
     Args:
         shard: The engine's shard.
         fields: Declared fields, whose values the payload of every point holds.
+        indexed: Where every point holds its words: how many points the approximate index covers,
+            which the engine does not say then. ``None`` where points hold no words.
     """
 
-    def __init__(self, shard: qe.EdgeShard, fields: Mapping[str, FieldKind]) -> None:
+    def __init__(
+        self,
+        shard: qe.EdgeShard,
+        fields: Mapping[str, FieldKind],
+        indexed: int | None = None,
+    ) -> None:
         self._shard = shard
         self._fields = fields
+        self._indexed = indexed
         # Counting takes the engine longer than searching does, and is asked for as often.
         self._languages: dict[Filter | None, dict[str, int]] = {}
         # By the number of the point's UUID: a UUID is hashed and compared in Python.
@@ -103,15 +114,27 @@ class PassageShard:
             return cls(qe.EdgeShard.create(str(path), config), {})
 
     @classmethod
-    def load(cls, path: Path, dim: int, fields: Mapping[str, FieldKind]) -> Self:
+    def load(
+        cls,
+        path: Path,
+        dim: int,
+        fields: Mapping[str, FieldKind],
+        indexed: int | None = None,
+    ) -> Self:
         """Open an existing shard, replaying its log.
+
+        Args:
+            path: Directory of the shard.
+            dim: Number of dimensions of its vectors.
+            fields: As the class.
+            indexed: As the class.
 
         Raises:
             StoreError: It is damaged, or its vectors do not have ``dim`` dimensions.
         """
         config = qe.EdgeConfig(vectors=vector_config(dim))
         with engine_errors(f"load {path}"):
-            return cls(qe.EdgeShard.load(str(path), config), fields)
+            return cls(qe.EdgeShard.load(str(path), config), fields, indexed)
 
     def forget_fields(self, fields: Mapping[str, FieldKind]) -> None:
         """Drop the indexes of declared fields that are not among ``fields`` as they are."""
@@ -132,6 +155,35 @@ class PassageShard:
         self._fields = fields
         self._create_indexes()
 
+    def create_words(self) -> None:
+        """Let passages have words. Until ``adopt_words`` they are not searched by them."""
+        with engine_errors("index words"):
+            self._shard.update(create_words())
+
+    def write_words(self, passages: Sequence[Passage]) -> None:
+        """Write the words of stored passages, which takes them out of the approximate index."""
+        with engine_errors("index words"):
+            self._shard.update(write_words(passages))
+
+    def adopt_words(self) -> None:
+        """Take it that every passage has its words by now."""
+        self._indexed = 0
+
+    def count_as_indexed(self) -> None:
+        """Take it that the approximate index covers every passage, where the engine says not."""
+        if self._indexed is not None:
+            self._indexed = self.passages
+
+    @property
+    def indexed(self) -> int | None:
+        """As the class."""
+        return self._indexed
+
+    @property
+    def words(self) -> bool:
+        """Whether every passage holds its words."""
+        return self._indexed is not None
+
     @property
     def passages(self) -> int:
         """Number of passages."""
@@ -141,6 +193,8 @@ class PassageShard:
     @property
     def indexed_passages(self) -> int:
         """Number of passages that the approximate index covers."""
+        if self._indexed is not None:
+            return min(self._indexed, self.passages)
         with engine_errors("describe itself"):
             return self._shard.info().indexed_vectors_count
 
@@ -149,7 +203,10 @@ class PassageShard:
         points = [
             qe.Point(
                 point_id(embedded.passage.id),
-                {VECTOR_NAME: _numbers(embedded.vector)},
+                {
+                    VECTOR_NAME: _numbers(embedded.vector),
+                    **(words_vector(embedded.passage.text) if self.words else {}),
+                },
                 to_payload(embedded, self._fields),
             )
             for embedded in passages
@@ -209,6 +266,17 @@ class PassageShard:
             _ranked([found[key] for key in batch], points)[:limit]
             for batch, points, limit in zip(keys, batches, limits, strict=True)
         ]
+
+    def search_words(self, query: WordsQuery) -> FoundByWords:
+        """Answer a query by words; best lexical score first, then by id.
+
+        Raises:
+            WordsNotIndexedError: Passages hold no words.
+        """
+        if not self.words:
+            raise WordsNotIndexedError
+        with engine_errors("search by words"):
+            return search_words(self._shard, query, self._passages_of)
 
     def count(self, where: PassageFilter) -> int:
         """Return the exact number of eligible passages."""
@@ -311,6 +379,11 @@ class PassageShard:
             fetched *= 2
             [points] = self._nearest([query], [fetched])
         return points
+
+    def _passages_of(self, keys: Collection[qe.PointId]) -> dict[qe.PointId, Passage]:
+        numbers = {key: _number(key) for key in keys}
+        found = self._cache.get(numbers.values(), self._read)
+        return {key: found[number] for key, number in numbers.items()}
 
     def _read(self, keys: Sequence[int]) -> dict[int, Passage]:
         points: list[qe.PointId] = [UUID(int=key) for key in keys]

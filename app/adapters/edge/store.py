@@ -37,11 +37,13 @@ from app.core.types import (
     CollectionSpec,
     EmbeddedPassage,
     FieldKind,
+    FoundByWords,
     NearestQuery,
     Passage,
     PassageFilter,
     ScoredPassage,
     StoreHealth,
+    WordsQuery,
 )
 
 T = TypeVar("T")
@@ -102,6 +104,7 @@ class EdgePassageStore:
         session = EdgeSession.begin(self._root, spec)
         try:
             await session.declare_fields()
+            await session.declare_words()
         except BaseException:
             await session.end()
             raise
@@ -112,6 +115,11 @@ class EdgePassageStore:
     def fields(self) -> Mapping[str, FieldKind]:
         """Members of the metadata that filters may read."""
         return self._opened().spec.fields
+
+    @property
+    def words(self) -> bool:
+        """Whether the words of the collection are indexed."""
+        return self._opened().shard.words
 
     async def close(self) -> None:
         """Stop a build that is running, flush, and let go of the directory."""
@@ -205,6 +213,17 @@ class EdgePassageStore:
         """
         validate_queries(queries, self._opened().spec.dim)
         return await self._searches.search(queries)
+
+    async def search_words(self, queries: Sequence[WordsQuery]) -> list[FoundByWords]:
+        """Answer every query by words; see ``PassageStore.search_words``.
+
+        Raises:
+            InvalidInputError: As ``search``.
+            WordsNotIndexedError: The words of this collection are not indexed.
+        """
+        shard = self._opened().shard
+        validate_queries(queries, self._opened().spec.dim)
+        return [shard.search_words(query) for query in queries]
 
     async def count(self, where: PassageFilter = ANY_PASSAGE) -> int:
         """Return the number of eligible passages."""
@@ -306,7 +325,10 @@ async def _build_copy(session: EdgeSession, build: IndexBuild, reserve: int) -> 
 
 async def _catch_up_and_swap(session: EdgeSession, build: IndexBuild) -> None:
     async with session.writing():
-        built = PassageShard.load(build.copy, session.spec.dim, session.spec.fields)
+        built = PassageShard.load(
+            build.copy, session.spec.dim, session.spec.fields, session.shard.indexed
+        )
+        built.count_as_indexed()
         try:
             for chunk in _chunks(sorted(build.touched)):
                 session.shard.copy_to(built, chunk)

@@ -14,7 +14,7 @@ from typing import Any
 
 from qdrant_client import AsyncQdrantClient, models
 
-from app.adapters.passage_payload import VECTOR_NAME, field_key
+from app.adapters.passage_payload import VECTOR_NAME, WORDS_NAME, field_key
 from app.adapters.qdrant.connection import QdrantConnection
 from app.adapters.qdrant.filter import index_schema
 from app.adapters.qdrant.options import QdrantOptions
@@ -57,6 +57,7 @@ class QdrantRecord:
         dim: Number of dimensions of its vectors.
         fields: Declared fields whose values every point holds.
         indexed: Payload keys that carry an index.
+        words: Whether every point holds its words.
     """
 
     name: str
@@ -64,6 +65,7 @@ class QdrantRecord:
     dim: int
     fields: Mapping[str, FieldKind]
     indexed: frozenset[str]
+    words: bool = False
 
 
 def collection_name(name: str, encoder_id: str) -> str:
@@ -150,9 +152,36 @@ async def declare(
         await _drop_index(connection, collection, key)
     changed = replace(record, fields=spec.fields, indexed=record.indexed - outdated)
     await _create_indexes(connection, collection, changed)
-    metadata = _metadata(spec)
+    metadata = _metadata(spec, words=record.words)
     await connection.call(
         "record the declared fields",
+        lambda client: client.update_collection(collection, metadata=metadata),
+        deadline=SETUP_SECONDS,
+    )
+
+
+async def take_words(connection: QdrantConnection, collection: str) -> None:
+    """Let points hold their words; where they may already, nothing is done."""
+    config = models.SparseVectorNameConfig(
+        sparse=models.SparseVectorConfig(modifier=models.Modifier.IDF)
+    )
+
+    async def create(client: AsyncQdrantClient) -> None:
+        # Another replica of the service, or the attempt before this one, may have done it.
+        info = await client.get_collection(collection)
+        if WORDS_NAME not in (info.config.params.sparse_vectors or {}):
+            await client.create_vector_name(collection, WORDS_NAME, config)
+
+    await connection.call("make room for words", create, deadline=SETUP_SECONDS)
+
+
+async def declare_words(
+    connection: QdrantConnection, collection: str, spec: CollectionSpec
+) -> None:
+    """Record that every point holds its words."""
+    metadata = _metadata(spec, words=True)
+    await connection.call(
+        "record that words are indexed",
         lambda client: client.update_collection(collection, metadata=metadata),
         deadline=SETUP_SECONDS,
     )
@@ -191,6 +220,7 @@ def _record(collection: str, info: models.CollectionInfo) -> QdrantRecord:
             dim=int(document["dim"]),
             fields=check_fields(document["fields"]),
             indexed=frozenset(info.payload_schema),
+            words=bool(document.get("words", False)),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
@@ -199,7 +229,7 @@ def _record(collection: str, info: models.CollectionInfo) -> QdrantRecord:
         ) from error
 
 
-def _metadata(spec: CollectionSpec) -> dict[str, str]:
+def _metadata(spec: CollectionSpec, *, words: bool) -> dict[str, str]:
     # As text: the server merges objects member by member, and a field that is declared no more
     # would stay.
     document = {
@@ -208,6 +238,7 @@ def _metadata(spec: CollectionSpec) -> dict[str, str]:
         "encoder_id": spec.encoder_id,
         "dim": spec.dim,
         "fields": dict(spec.fields),
+        "words": words,
     }
     return {RECORD_KEY: json.dumps(document)}
 
@@ -224,6 +255,7 @@ async def _create(connection: QdrantConnection, collection: str, spec: Collectio
 
 
 def _layout(spec: CollectionSpec, options: QdrantOptions) -> dict[str, Any]:
+    words = {WORDS_NAME: models.SparseVectorParams(modifier=models.Modifier.IDF)}
     return {
         "vectors_config": {
             VECTOR_NAME: models.VectorParams(
@@ -232,6 +264,7 @@ def _layout(spec: CollectionSpec, options: QdrantOptions) -> dict[str, Any]:
                 on_disk=True if options.vectors_on_disk else None,
             )
         },
+        "sparse_vectors_config": words if spec.words else None,
         "hnsw_config": models.HnswConfigDiff(m=LINKS_PER_NODE, ef_construct=BUILD_BEAM),
         "quantization_config": models.ScalarQuantization(
             scalar=models.ScalarQuantizationConfig(
@@ -250,7 +283,7 @@ def _layout(spec: CollectionSpec, options: QdrantOptions) -> dict[str, Any]:
             search_max_batchsize=MAX_QUERIES,
             upsert_max_batchsize=MAX_UPSERT,
         ),
-        "metadata": _metadata(spec),
+        "metadata": _metadata(spec, words=spec.words),
     }
 
 

@@ -24,16 +24,19 @@ from app.adapters.passage_payload import (
 from app.adapters.qdrant.collection import MAX_POINTS, SEARCH_BEAM
 from app.adapters.qdrant.connection import QdrantConnection
 from app.adapters.qdrant.filter import server_filter
+from app.adapters.qdrant.words import QdrantWords, words_vector
 from app.core.errors import StoreError
 from app.core.passages.fields import kind_of
 from app.core.types import (
     ANY_PASSAGE,
     EmbeddedPassage,
     FieldKind,
+    FoundByWords,
     NearestQuery,
     Passage,
     PassageFilter,
     ScoredPassage,
+    WordsQuery,
 )
 
 T = TypeVar("T")
@@ -64,6 +67,7 @@ class QdrantPoints:
         connection: To the server.
         collection: Name of the collection on the server.
         fields: Declared fields, whose values the payload of every point holds.
+        words: Whether every point holds its words.
         clock: Seconds that do not go back.
     """
 
@@ -73,11 +77,14 @@ class QdrantPoints:
         collection: str,
         fields: Mapping[str, FieldKind],
         *,
+        words: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._call = connection.call
         self._collection = collection
         self._fields = fields
+        self._words = QdrantWords(connection, collection)
+        self.words = words
         self._clock = clock
         self._census: tuple[float, Mapping[str, int]] | None = None
 
@@ -87,7 +94,10 @@ class QdrantPoints:
             points = [
                 models.PointStruct(
                     id=str(point_id(embedded.passage.id)),
-                    vector={VECTOR_NAME: embedded.vector.tolist()},
+                    vector={
+                        VECTOR_NAME: embedded.vector.tolist(),
+                        **(words_vector(embedded.passage.text) if self.words else {}),
+                    },
                     payload=to_payload(embedded, self._fields),
                 )
                 for embedded in chunk
@@ -101,6 +111,14 @@ class QdrantPoints:
             after = page[-1].id
             await self._set_fields(page, fields)
         self._fields = fields
+
+    async def write_words(self) -> None:
+        """Write the words of every point."""
+        after = None
+        while page := await self.scan(ANY_PASSAGE, CHUNK, after):
+            after = page[-1].id
+            await self._words.write(page)
+        self.words = True
 
     async def delete(self, ids: Collection[str]) -> int:
         """Delete passages; returns how many of them existed."""
@@ -161,6 +179,10 @@ class QdrantPoints:
             for query, limit, points in zip(chunk, limits, batches, strict=True):
                 found.append(await self._rank(query, limit, points))
         return found
+
+    async def search_words(self, queries: Sequence[WordsQuery]) -> list[FoundByWords]:
+        """Answer every query by words; best lexical score first, then by id."""
+        return await self._words.search(queries)
 
     async def count(self, where: PassageFilter) -> int:
         """Return the exact number of eligible passages."""

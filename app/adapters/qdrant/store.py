@@ -15,7 +15,12 @@ from dataclasses import dataclass
 
 from qdrant_client import models
 
-from app.adapters.qdrant.collection import declare, ensure_collection
+from app.adapters.qdrant.collection import (
+    declare,
+    declare_words,
+    ensure_collection,
+    take_words,
+)
 from app.adapters.qdrant.connection import QdrantConnection
 from app.adapters.qdrant.points import QdrantPoints
 from app.adapters.store_validation import (
@@ -25,18 +30,25 @@ from app.adapters.store_validation import (
     validate_queries,
     validate_scan,
 )
-from app.core.errors import CountMismatchError, StoreError, StoreUnavailableError
+from app.core.errors import (
+    CountMismatchError,
+    StoreError,
+    StoreUnavailableError,
+    WordsNotIndexedError,
+)
 from app.core.types import (
     ANY_PASSAGE,
     BuildReport,
     CollectionSpec,
     EmbeddedPassage,
     FieldKind,
+    FoundByWords,
     NearestQuery,
     Passage,
     PassageFilter,
     ScoredPassage,
     StoreHealth,
+    WordsQuery,
 )
 
 _BUILD_POLL_SECONDS = 1.0
@@ -83,16 +95,31 @@ class QdrantPassageStore:
             raise StoreError(f"The collection {self._collection!r} is open already.")
         version = await self._connection.call("say its version", lambda client: client.info())
         record = await ensure_collection(self._connection, self._collection, spec)
-        points = QdrantPoints(self._connection, self._collection, record.fields, clock=self._clock)
+        points = QdrantPoints(
+            self._connection,
+            self._collection,
+            record.fields,
+            words=record.words,
+            clock=self._clock,
+        )
         if record.fields != spec.fields:
             await points.rewrite_fields(spec.fields)
             await declare(self._connection, self._collection, spec, record)
+        if spec.words and not record.words:
+            await take_words(self._connection, self._collection)
+            await points.write_words()
+            await declare_words(self._connection, self._collection, spec)
         self._session = _Session(spec, points, f"qdrant {version.version}")
 
     @property
     def fields(self) -> Mapping[str, FieldKind]:
         """Members of the metadata that filters may read."""
         return self._opened().spec.fields
+
+    @property
+    def words(self) -> bool:
+        """Whether the words of the collection are indexed."""
+        return self._opened().points.words
 
     async def close(self) -> None:
         """Let go of the collection; the connection stays."""
@@ -158,6 +185,19 @@ class QdrantPassageStore:
         validate_queries(queries, session.spec.dim)
         return await session.points.search(queries)
 
+    async def search_words(self, queries: Sequence[WordsQuery]) -> list[FoundByWords]:
+        """Answer every query by words; see ``PassageStore.search_words``.
+
+        Raises:
+            InvalidInputError: As ``search``.
+            WordsNotIndexedError: The words of this collection are not indexed.
+        """
+        session = self._opened()
+        validate_queries(queries, session.spec.dim)
+        if not session.points.words:
+            raise WordsNotIndexedError
+        return await session.points.search_words(queries)
+
     async def count(self, where: PassageFilter = ANY_PASSAGE) -> int:
         """Return the exact number of eligible passages."""
         return await self._opened().points.count(where)
@@ -196,6 +236,9 @@ class QdrantPassageStore:
         session = self._opened()
         passages = await session.points.count(ANY_PASSAGE)
         indexed = (await self._info()).indexed_vectors_count or 0
+        if session.points.words:
+            # The server counts the vectors of words along, and these are indexed at once.
+            indexed = max(0, indexed - passages)
         return StoreHealth(
             engine=session.engine, passages=passages, indexed_passages=min(indexed, passages)
         )

@@ -25,12 +25,14 @@ from app.core.types import (
     EmbeddedPassage,
     FieldKind,
     Filter,
+    FoundByWords,
     MatchAny,
     NearestQuery,
     Passage,
     PassageFilter,
     ScoredPassage,
     StoreHealth,
+    WordsQuery,
 )
 
 TENANT_FIELD = "_tenant"
@@ -68,6 +70,11 @@ class TenantStore:
     def fields(self) -> Mapping[str, FieldKind]:
         """Members of the metadata that filters may read: not the stamp."""
         return {name: kind for name, kind in self._store.fields.items() if name != TENANT_FIELD}
+
+    @property
+    def words(self) -> bool:
+        """Whether the words of the collection are indexed."""
+        return self._store.words
 
     async def open(self, spec: CollectionSpec) -> None:
         """Refuse: a collection belongs to all its tenants."""
@@ -129,6 +136,28 @@ class TenantStore:
         return [
             [ScoredPassage(self._as_given(hit.passage), hit.score) for hit in hits]
             for hits in await self._store.search(asked)
+        ]
+
+    async def search_words(self, queries: Sequence[WordsQuery]) -> list[FoundByWords]:
+        """Answer every query from the tenant's passages, in which alone words are counted.
+
+        Counted in all, a lexical score would tell how often others write a word.
+        """
+        asked = [
+            replace(
+                query,
+                where=combine(query.where, self._where),
+                beside=tuple(self._prefix + passage_id for passage_id in query.beside),
+                counted=self._where,
+            )
+            for query in queries
+        ]
+        return [
+            FoundByWords(
+                [hit._replace(passage=self._as_given(hit.passage)) for hit in found.hits],
+                {self._given_id(stored): score for stored, score in found.beside.items()},
+            )
+            for found in await self._store.search_words(asked)
         ]
 
     async def count(self, where: PassageFilter = ANY_PASSAGE) -> int:

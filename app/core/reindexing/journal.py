@@ -20,11 +20,13 @@ from app.core.types import (
     CollectionSpec,
     EmbeddedPassage,
     FieldKind,
+    FoundByWords,
     NearestQuery,
     Passage,
     PassageFilter,
     ScoredPassage,
     StoreHealth,
+    WordsQuery,
 )
 
 Carry = Callable[[Collection[str]], Awaitable[None]]
@@ -84,6 +86,11 @@ class JournaledStore:
         """As ``PassageStore``."""
         return self._store.fields
 
+    @property
+    def words(self) -> bool:
+        """As ``PassageStore``."""
+        return self._store.words
+
     async def open(self, spec: CollectionSpec) -> None:
         """As ``PassageStore``."""
         await self._store.open(spec)
@@ -132,6 +139,10 @@ class JournaledStore:
     async def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
         """As ``PassageStore``."""
         return await self._store.search(queries)
+
+    async def search_words(self, queries: Sequence[WordsQuery]) -> list[FoundByWords]:
+        """As ``PassageStore``."""
+        return await self._store.search_words(queries)
 
     async def count(self, where: PassageFilter = ANY_PASSAGE) -> int:
         """As ``PassageStore``."""

@@ -8,8 +8,8 @@ words are matched only where whole runs agree.
 from __future__ import annotations
 
 import re
-import unicodedata
-from functools import cache
+
+from app.core.languages.letters import marks
 
 MAX_HIGHLIGHTS = 20
 """Most places that are named of one text."""
@@ -20,16 +20,13 @@ MAX_WORDS = 32
 SEARCHED_CHARACTERS = 10_000
 """How far into a text they are looked for."""
 
-# Beyond the last mark that belongs to a script there are only ornaments and selectors.
-_LAST_MARK = 0x1E94A
-
 
 def highlights(query: str, text: str) -> list[tuple[int, int]]:
     """Return where words of the query stand: first character, and the one after the last.
 
     Upper and lower case are the same; everything else has to agree.
     """
-    letter = rf"(?:[^\W_]|[{_marks()}])"
+    letter = rf"(?:[^\W_]|[{marks()}])"
     words = list(dict.fromkeys(re.findall(rf"[^\W_]{letter}*", query)))[:MAX_WORDS]
     if not words:
         return []
@@ -37,17 +34,3 @@ def highlights(query: str, text: str) -> list[tuple[int, int]]:
     whole = rf"(?<!{letter})(?:{longest_first})(?!{letter})"
     places = re.compile(whole, re.IGNORECASE).finditer(text, 0, SEARCHED_CHARACTERS)
     return [place.span() for place, _ in zip(places, range(MAX_HIGHLIGHTS), strict=False)]
-
-
-@cache
-def _marks() -> str:
-    """Return the combining marks as ranges of a character class.
-
-    The standard library counts none of them to a word, so that its words of Devanagari, and of
-    any script in decomposed form, end in the middle.
-    """
-    codes = [c for c in range(_LAST_MARK + 1) if unicodedata.category(chr(c)).startswith("M")]
-    known = set(codes)
-    firsts = [chr(c) for c in codes if c - 1 not in known]
-    lasts = [chr(c) for c in codes if c + 1 not in known]
-    return "".join(f"{first}-{last}" for first, last in zip(firsts, lasts, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from app.adapters.edge.store import EdgePassageStore
 from app.core.errors import StoreError, StoreUnavailableError
+from app.core.lexical import query_words
 from app.core.types import (
     ANY_PASSAGE,
     EmbeddedPassage,
@@ -19,6 +21,7 @@ from app.core.types import (
     Passage,
     PassageFilter,
     VectorArray,
+    WordsQuery,
 )
 from tests.fakes import FAKE_COLLECTION, FAKE_DIM
 
@@ -162,6 +165,36 @@ async def test_a_later_build_indexes_what_was_added_since(store, store_directory
     report = await store.build()
     assert report.passages == report.indexed_passages == CORPUS_SIZE + 300
     assert len(shards(store_directory)) == 1
+
+
+async def test_words_are_found_during_and_after_a_build_and_counted_apart(store, store_directory):
+    def asked(text: str) -> WordsQuery:
+        return WordsQuery(query_words(text), QUERIES[0], 5)
+
+    await store.close()
+    await store.open(replace(FAKE_COLLECTION, words=True))
+    assert (await store.health()).indexed_passages == 0
+    before = await store.search_words([asked("7 8"), asked("8")])
+    build = asyncio.create_task(store.build())
+    await until_a_copy_is_built(store_directory)
+    await store.upsert(new_passages("pelican", 1, seed=9), durable=False)
+    await store.delete(["p1499"])
+    assert (await build).indexed_passages == CORPUS_SIZE
+    for _ in range(2):
+        after = await store.search_words([asked("7 8"), asked("8"), asked("new"), asked("1499")])
+        assert [[hit.passage for hit in found.hits] for found in after[:2]] == [
+            [hit.passage for hit in found.hits] for found in before
+        ]
+        assert [hit.score for hit in after[1].hits] == pytest.approx(
+            [hit.score for hit in before[1].hits], abs=1e-6
+        )
+        assert [hit.passage.id for hit in after[2].hits] == ["pelican0"]
+        assert after[3].hits == []
+        assert (await store.health()).indexed_passages == CORPUS_SIZE
+        await store.upsert(corpus()[:6], durable=False)
+        await store.close()
+        await store.open(FAKE_COLLECTION)
+    await assert_answers_are_exact(store)
 
 
 async def test_a_second_build_at_the_same_time_is_refused(store):

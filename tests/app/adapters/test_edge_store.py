@@ -23,8 +23,10 @@ from app.core.errors import (
     StoreError,
     StoreLockedError,
     StoreUnavailableError,
+    WordsNotIndexedError,
 )
-from app.core.types import ANY_PASSAGE, Passage
+from app.core.lexical import query_words
+from app.core.types import ANY_PASSAGE, Passage, WordsQuery
 from tests.fakes import FAKE_COLLECTION, FAKE_DIM, embed
 
 PASSAGES = [Passage(f"p{n}", f"passage number {n}") for n in range(12)]
@@ -376,6 +378,48 @@ class TestDeclaredFields:
         await create_with_passages(root)
         record = json.loads((root / RECORD_FILE).read_text())
         (root / RECORD_FILE).write_text(json.dumps({**record, "fields": fields}))
+        with pytest.raises(StoreError, match=RECORD_FILE):
+            await opened(root)
+
+
+class TestDeclaredWords:
+    WITH_WORDS = replace(FAKE_COLLECTION, words=True)
+
+    async def test_only_a_collection_with_words_says_so_in_its_record(self, root):
+        await create_with_passages(root)
+        assert "indexed" not in json.loads((root / RECORD_FILE).read_text())
+        store = EdgePassageStore(root)
+        await store.open(self.WITH_WORDS)
+        await store.close()
+        assert json.loads((root / RECORD_FILE).read_text())["indexed"] == 0
+
+    async def test_indexing_words_that_was_interrupted_begins_again(self, root, monkeypatch):
+        await create_with_passages(root)
+        store = EdgePassageStore(root)
+
+        def fail(*_: object) -> None:
+            raise StoreError("The disk is full.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PassageShard, "adopt_words", fail)
+            with pytest.raises(StoreError, match="full"):
+                await store.open(self.WITH_WORDS)
+        await store.open(FAKE_COLLECTION)
+        [embedded] = embed(PASSAGES[:1])
+        query = WordsQuery(query_words(PASSAGES[0].text), embedded.vector, 1)
+        with pytest.raises(WordsNotIndexedError):
+            await store.search_words([query])
+        await store.close()
+        await store.open(self.WITH_WORDS)
+        [found] = await store.search_words([query])
+        assert [hit.passage for hit in found.hits] == PASSAGES[:1]
+        await store.close()
+
+    @pytest.mark.parametrize("indexed", ["all", 1.5])
+    async def test_a_damaged_number_is_an_error_that_names_the_file(self, root, indexed):
+        await create_with_passages(root)
+        record = json.loads((root / RECORD_FILE).read_text())
+        (root / RECORD_FILE).write_text(json.dumps({**record, "indexed": indexed}))
         with pytest.raises(StoreError, match=RECORD_FILE):
             await opened(root)
 

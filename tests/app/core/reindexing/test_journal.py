@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 
 from app.core.errors import CountMismatchError, StoreError
+from app.core.lexical import query_words
 from app.core.reindexing.journal import JournaledStore
-from app.core.types import ANY_PASSAGE, NearestQuery, Passage, PassageFilter
+from app.core.types import ANY_PASSAGE, NearestQuery, Passage, PassageFilter, WordsQuery
 from tests.fakes import FAKE_COLLECTION, FakeEncoder, InMemoryStore, embed
 
 PASSAGES = [Passage("a", "the sea is salt", "en"), Passage("b", "das Meer ist salzig", "de")]
@@ -34,6 +36,17 @@ async def store() -> JournaledStore:
     await journaled.open(FAKE_COLLECTION)
     await journaled.upsert(embed(PASSAGES), durable=True)
     return journaled
+
+
+async def test_it_finds_by_words_as_the_store_does(store):
+    assert [store.words] == [False]
+    await store.close()
+    await store.open(replace(FAKE_COLLECTION, words=True))
+    [embedded] = embed(PASSAGES[:1])
+    query = WordsQuery(query_words(PASSAGES[0].text), embedded.vector, 1)
+    [found] = await store.search_words([query])
+    assert [hit.passage for hit in found.hits] == PASSAGES[:1]
+    assert [store.words] == [True]
 
 
 async def test_it_answers_as_the_store_does(store):
