@@ -63,6 +63,7 @@ async def searching(
     encoder: Encoder | None = None,
     memory: SearchMemory | None = None,
     fields: Mapping[str, FieldKind] | None = None,
+    words: bool = False,
     on_loop: bool = False,
 ) -> AsyncIterator[Searching]:
     """Open a service over passages; uncalibrated unless a calibrator is given.
@@ -72,7 +73,7 @@ async def searching(
     encoder = encoder or FakeEncoder()
     spec = encoder.spec
     store = InMemoryStore()
-    await store.open(CollectionSpec("test", spec.fingerprint(), spec.dim, fields or {}))
+    await store.open(CollectionSpec("test", spec.fingerprint(), spec.dim, fields or {}, words))
     thread = EncoderThread(encoder)
     thread.facts = EncoderFacts("fake", query_seconds=0.0, direct=on_loop)
     service = SearchService(

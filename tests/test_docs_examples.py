@@ -137,6 +137,19 @@ def test_the_python_examples_of_the_page_about_other_clients(serve, capsys):
     assert "32 dimensions, 5 tokens" in capsys.readouterr().out
 
 
+@needs_curl
+def test_the_examples_of_the_page_about_hybrid_retrieval(serve, tmp_path, capsys):
+    with serve(hybrid=True) as url:
+        shown = run_shell("\n".join(blocks("hybrid.md", "bash")), url, tmp_path)
+        run_python("\n".join(blocks("hybrid.md", "python")), url)
+
+    assert '"id":"parts-17","rank":1,' in shown
+    assert '"lexical_rank":1' in shown
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("parts-")]
+    assert [line.split()[0] for line in lines] == ["parts-17", "parts-18"]
+    assert float(lines[0].split()[2]) > 0.0
+
+
 def test_the_examples_of_the_page_about_the_client(serve, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the other library

@@ -105,6 +105,7 @@ cli.command(
         'isoglot search "Why is the sky blue?"',
         'isoglot search "Wie flicke ich einen Reifen?" --passages-in en --passages-in fr',
         'isoglot search "Wie flicke ich einen Reifen?" --prefer de --prefer en=0.4 --explain',
+        'isoglot search "error E1047" --retrieval hybrid',
         'isoglot search "puncture" --json --url http://127.0.0.1:8000 | jq .hits[0]',
     )
 )
@@ -133,6 +134,12 @@ def search(  # noqa: PLR0913  one argument an option
     balance: Annotated[
         bool, typer.Option("--balance", help="Let every language contribute candidates.")
     ] = False,
+    retrieval: Annotated[
+        str,
+        typer.Option(
+            metavar="dense|hybrid", help="Look for meaning alone, or for the words as well."
+        ),
+    ] = "dense",
     filter_: Annotated[
         str | None,
         typer.Option("--filter", metavar="JSON", help="Filter, as in POST /search."),
@@ -174,6 +181,7 @@ def search(  # noqa: PLR0913  one argument an option
             passages_in=passages_in or [],
             prefer=prefer or [],
             balance=balance,
+            retrieval=retrieval,
             filter=filter_,
             min_probability=min_probability,
             target_precision=target_precision,

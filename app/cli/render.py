@@ -82,7 +82,9 @@ def demo_report(screen: Console, report: DemoReport) -> None:
 
 
 def _hits(hits: list[HitOut]) -> Table:
-    table = _table(">#", ">probability", "language", ">score", "text")
+    words = any(hit.lexical_score is not None for hit in hits)
+    columns = (">#", ">probability", "language", ">score", *((">words",) if words else ()), "text")
+    table = _table(*columns)
     for hit in hits:
         text = " ".join((hit.text or "").split())
         if len(text) > _TEXT_CHARACTERS:
@@ -92,6 +94,7 @@ def _hits(hits: list[HitOut]) -> Table:
             Text(_percent(hit.probability) + ("*" if hit.extrapolated else ""), style="bold"),
             Text(hit.language.code),
             f"{hit.score:.3f}",
+            *((f"{hit.lexical_score:.2f}",) if hit.lexical_score is not None else ()),
             Text.assemble((hit.id, "dim"), "\n", text),
         )
     return table
@@ -101,6 +104,9 @@ def _explained(hit: HitOut, explanation: ExplanationOut) -> Table:
     """Return what a probability is made of: one line a head and feature."""
     table = _table("made of", ">value", ">weight", ">adds")
     table.add_row(Text(f"#{hit.rank} {hit.id}", style="dim"), "", "", "")
+    if explanation.fusion is not None:
+        ranks = f"rank {explanation.rank_before} by score, {explanation.lexical_rank or _NONE}"
+        table.add_row(f"  {ranks} by words", "", "", f"{explanation.fusion:.5f}")
     for head in explanation.heads:
         share = f"{head.share:.0%} of it" if head.share < 1 else ""
         table.add_row(
@@ -127,6 +133,10 @@ def _nothing(response: SearchResponse) -> str:
 
 
 def _answerable(response: SearchResponse) -> str:
+    if response.answerable_probability is None and any(
+        warning.code == "no_hybrid_calibrator" for warning in response.warnings
+    ):
+        return "Whether a passage answers this is not known: hybrid retrieval has no calibrator."
     if response.answerable_probability is None:
         return "Whether a passage answers this is not known: the bundle has no calibrator."
     return (

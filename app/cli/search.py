@@ -47,6 +47,7 @@ class SearchOptions(TypedDict):
     passages_in: list[str]
     prefer: list[str]
     balance: bool
+    retrieval: str
     filter: str | None
     min_probability: float | None
     target_precision: float | None
@@ -68,7 +69,7 @@ def search_body(query: str, **options: Unpack[SearchOptions]) -> SearchBody:
         "mode": mode,
         "prefer": dict(map(_weight, options["prefer"])) or None,
     }
-    same = ("limit", "offset", "min_probability", "target_precision")
+    same = ("limit", "offset", "min_probability", "target_precision", "retrieval")
     body = {
         "query": query,
         "language": language,

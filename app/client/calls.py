@@ -56,6 +56,7 @@ class SearchOptions(TypedDict, total=False):
     offset: int
     cursor: str | None
     candidates: int
+    retrieval: Literal["dense", "hybrid"]
     filter: Mapping[str, Any] | None
     language: LanguageOptions
     min_probability: float | None

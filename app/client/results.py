@@ -37,6 +37,7 @@ class Hit(_Result):
         extrapolated: Whether the probability lies outside what the calibrator has seen.
         score: Cosine of the encoder's vectors; comparable only within one encoder.
         score_kind: What ``score`` is.
+        lexical_score: BM25 of the words of the query; ``None`` but in hybrid retrieval.
         language: Language of the passage.
         text: The passage, unless left out of ``include``.
         parallel_id: Shared by translations of one text.
@@ -62,6 +63,7 @@ class Hit(_Result):
     explanation: Mapping[str, Any] | None = None
     feedback_token: str | None = None
     probability_interval: tuple[float, float] | None = None
+    lexical_score: float | None = None
 
 
 class Page(_Result):

@@ -25,6 +25,17 @@ SEARCH_REQUESTS: dict[str, Any] = {
             "min_probability": 0.5,
         },
     },
+    "hybrid": {
+        "summary": "By words, too",
+        "description": "For names, numbers and codes, whose meaning no encoder knows. Needs a "
+        "collection whose words are indexed (`ISOGLOT_HYBRID`).",
+        "value": {
+            "query": "spare part E1047",
+            "retrieval": "hybrid",
+            "limit": 1,
+            "explain": "basic",
+        },
+    },
     "mixed": {
         "summary": "Own language first, of several that are read",
         "description": "Ordered by weight times probability. The probabilities stay what they are; "
@@ -80,6 +91,7 @@ SEARCH_RESPONSES: dict[str, Any] = {
                     "extrapolated": False,
                     "score": 0.8342,
                     "score_kind": "cosine",
+                    "lexical_score": None,
                     "language": {"code": "es"},
                     "text": "Con la cámara inflada dentro de un cubo de agua, las burbujas "
                     "muestran dónde está el pinchazo.",
@@ -154,6 +166,60 @@ SEARCH_RESPONSES: dict[str, Any] = {
             "warnings": [],
             "took_ms": 2.9,
         },
+    },
+}
+
+SEARCH_RESPONSES["hybrid"] = {
+    "summary": "Found by a word",
+    "value": {
+        **SEARCH_RESPONSES["abstention"]["value"],
+        "query_id": "7d6c5b4a39281706f5e4d3c2b1a09f8e",
+        "outcome": "ok",
+        "answerable_probability": None,
+        "answer_threshold": None,
+        "expected_relevant": None,
+        "hits": [
+            {
+                **SEARCH_RESPONSES["question"]["value"]["hits"][0],
+                "id": "parts-17",
+                "probability": None,
+                "probability_interval": None,
+                "probability_source": "uncalibrated",
+                "score": 0.2117,
+                "lexical_score": 7.31,
+                "language": {"code": "en"},
+                "text": "E1047: valve cap, aluminium, black",
+                "parallel_id": None,
+                "explanation": {
+                    "calibrator": None,
+                    "rank_before": 141,
+                    "lexical_rank": 1,
+                    "fusion": 1 / 201 + 1 / 61,
+                    "rank_after": 1,
+                    "language_weight": 1.0,
+                    "heads": [],
+                },
+                "feedback_token": None,
+            }
+        ],
+        "page": {
+            "limit": 1,
+            "offset": 0,
+            "returned": 1,
+            "candidates": 143,
+            "relation": "gte",
+            "dropped_below_min_probability": 0,
+            "dropped_by_target_precision": 0,
+            "next_cursor": "ARNjC4fvTkYNuFBGnBSDFBAAAAABjgHP2g",
+        },
+        "model": {**_MODEL, "calibrator": None},
+        "warnings": [
+            {
+                "code": "no_hybrid_calibrator",
+                "detail": "No calibrator was fitted on what is found by vector and by words "
+                "together; probability is null, and hits are ordered by reciprocal rank fusion.",
+            }
+        ],
     },
 }
 

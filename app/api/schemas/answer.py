@@ -55,6 +55,14 @@ class ExplanationOut(ResponseModel):
 
     calibrator: str | None = Field(description="Id of the calibrator; null where there is none.")
     rank_before: int = Field(description="Rank by score alone, from 1.")
+    lexical_rank: int | None = Field(
+        description="Rank by `lexical_score` alone, from 1; null where that is 0 or null."
+    )
+    fusion: float | None = Field(
+        description="Reciprocal rank fusion: the sum of 1 / (60 + rank) over `rank_before` and "
+        "`lexical_rank`. In another language than the query's, `rank_before` counts a second time "
+        "where it is better than `lexical_rank`. Null but in hybrid retrieval."
+    )
     rank_after: int = Field(description="Rank in the answer, from 1.")
     language_weight: float = Field(description="Weight in mode `prefer`, otherwise 1.")
     heads: list[HeadOut] = Field(
@@ -97,6 +105,11 @@ class HitOut(ResponseModel):
         examples=[0.8342],
     )
     score_kind: Literal["cosine"] = Field(description="What `score` is.")
+    lexical_score: float | None = Field(
+        description="How well its words fit those of the query (BM25), 0 where it shares none; "
+        "comparable only within one answer. Null but in hybrid retrieval.",
+        examples=[7.31],
+    )
     language: HitLanguage
     text: str | None = Field(description="The passage; null unless included.")
     parallel_id: str | None = Field(description="Shared by translations of one text.")

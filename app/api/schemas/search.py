@@ -85,6 +85,13 @@ class SearchBody(RequestModel):
         description=f"How many of the nearest passages are ranked, {MAX_LIMIT} to "
         f"{MAX_CANDIDATES}; how far pages reach. It never changes a hit's probability.",
     )
+    retrieval: Literal["dense", "hybrid"] = Field(
+        default="dense",
+        description="`dense`: the passages nearest to the query. `hybrid`: also the 50 whose words "
+        "fit it best, all ordered by reciprocal rank fusion; their probability is null, as no "
+        "calibrator was fitted on such answers. Needs a collection whose words are indexed "
+        "(`ISOGLOT_HYBRID`), else 409.",
+    )
     filter: dict[str, JsonValue] | None = Field(
         default=None,
         description="Only passages for which it holds are eligible: `must`, `should` and "
@@ -108,7 +115,8 @@ class SearchBody(RequestModel):
     )
     rank_by: Literal["probability", "score"] = Field(
         default="probability",
-        description="Order of the hits. It never changes a hit's probability.",
+        description="Order of the hits. It never changes a hit's probability. Without one, "
+        "`probability` is by reciprocal rank fusion in hybrid retrieval, else by score.",
     )
     include: list[Literal["text", "metadata", "highlights"]] = Field(
         default=["text", "metadata"],

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.core.calibration.calibrator import CalibratedList
 from app.core.calibration.standing import LanguageStanding
@@ -20,6 +21,29 @@ HIT_BYTES = 150
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WordStatements:
+    """What words say of candidates, in hybrid retrieval.
+
+    Attributes:
+        scores: BM25, float64 of shape (n,); 0 where no word is shared with the query.
+        ranks: Positions by score, from 1, int64 of shape (n,); 0 where that is 0.
+        fusion: What they are worth by words and vector together, float64 of shape (n,).
+    """
+
+    scores: FloatArray
+    ranks: NDArray[np.int64]
+    fusion: FloatArray
+
+    def added(self, hit: Hit, at: int) -> Hit:
+        """Return a hit with what words say of it; ``at`` is its place among the candidates."""
+        return hit._replace(
+            lexical_score=float(self.scores[at]),
+            lexical_rank=int(self.ranks[at]) or None,
+            fusion=float(self.fusion[at]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Statements:
     """What is stated of candidates, beside what their passages say; best score first.
 
@@ -27,11 +51,13 @@ class Statements:
         scores: Cosines, float64 of shape (n,).
         calibrated: Their probabilities; ``None`` without calibrator.
         shadow: What a shadow calibrator would have stated, float64 of shape (n,); ``None`` without.
+        words: What words say of them; ``None`` in dense retrieval.
     """
 
     scores: FloatArray
     calibrated: CalibratedList | None
     shadow: FloatArray | None = None
+    words: WordStatements | None = None
 
     @property
     def probabilities(self) -> FloatArray:
@@ -49,6 +75,10 @@ class Statements:
             rank: Its position in the whole answer, from 1; 0 where it has none.
             weight: Weight of its language.
         """
+        hit = self._judged(at, passage, rank, weight)
+        return hit if self.words is None else self.words.added(hit, at)
+
+    def _judged(self, at: int, passage: Passage, rank: int, weight: float) -> Hit:
         score = float(self.scores[at])
         stated = self.calibrated
         if stated is None:

@@ -17,7 +17,7 @@ def check_request(request: SearchRequest, *, calibrated: bool) -> None:
 
     Args:
         request: What a caller asks.
-        calibrated: Whether there is a calibrator.
+        calibrated: Whether there is a calibrator for what is asked.
 
     Raises:
         InvalidQueryError: The query is empty or too long.
@@ -98,9 +98,16 @@ def _check_needs_no_calibrator(request: SearchRequest) -> None:
     for pointer, is_asked in asked.items():
         if is_asked:
             name = pointer[1:].replace("/", ".")
-            raise InvalidInputError(
-                f"{name} needs a calibrator, and the loaded bundle has none.", pointer=pointer
-            )
+            raise InvalidInputError(f"{name} needs {_missing(request)}.", pointer=pointer)
+
+
+def _missing(request: SearchRequest) -> str:
+    if request.retrieval == "hybrid":
+        return (
+            "probabilities, and hybrid retrieval has none: calibrators are fitted on what is "
+            "found by vector alone. Leave one of the two out"
+        )
+    return "a calibrator, and the loaded bundle has none"
 
 
 def _check_range(value: float | None, low: float, high: float, name: str) -> None:

@@ -125,7 +125,7 @@ def show(
         offset=offset,
         expected_relevant=None if probabilities is None else math.fsum(probabilities),
         bias=ShownBias(hits, answer.facts, answer.query_language, calibrator),
-        warnings=[*answer.warnings, *_warnings(hits, calibrator)],
+        warnings=[*answer.warnings, *_warnings(hits, request, calibrator)],
     )
 
 
@@ -265,11 +265,22 @@ def _probabilities(hits: Sequence[Hit]) -> list[float] | None:
     return probabilities if len(probabilities) == len(hits) else None
 
 
-def _warnings(hits: Sequence[Hit], calibrator: Calibrator | None) -> list[SearchWarning]:
+_NO_CALIBRATOR = SearchWarning(
+    "no_calibrator", "The loaded bundle has no calibrator; probability is null."
+)
+_NO_HYBRID_CALIBRATOR = SearchWarning(
+    "no_hybrid_calibrator",
+    "No calibrator was fitted on what is found by vector and by words together; probability is "
+    "null, and hits are ordered by reciprocal rank fusion.",
+)
+
+
+def _warnings(
+    hits: Sequence[Hit], request: SearchRequest, calibrator: Calibrator | None
+) -> list[SearchWarning]:
+    missing = _NO_HYBRID_CALIBRATOR if request.retrieval == "hybrid" else _NO_CALIBRATOR
     said = {
-        SearchWarning(
-            "no_calibrator", "The loaded bundle has no calibrator; probability is null."
-        ): calibrator is None,
+        missing: calibrator is None,
         SearchWarning(
             "language_without_labels",
             "A language of these hits had no labels when the calibrator was fitted; its "

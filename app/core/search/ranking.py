@@ -48,11 +48,12 @@ def rank(candidates: Candidates, request: SearchRequest) -> Ranking:
     """Order all candidates, and leave out what the request does not want.
 
     Equal hits are ordered by probability, then by score, then by id, so that the order is the
-    same each time. Whatever the page, the whole list is ordered and cut: pages fit together.
+    same each time; in hybrid retrieval by fusion instead of probability. Whatever the page, the
+    whole list is ordered and cut: pages fit together.
     """
     probabilities = candidates.said.probabilities
     weights = _weights(candidates.passages, request)
-    order = _ordered(probabilities, weights, request)
+    order = _ordered(candidates, weights, request)
     kept = order
     if request.min_probability is not None:
         kept = [at for at in order if probabilities[at] >= request.min_probability]
@@ -85,11 +86,14 @@ def deepest_cut(probabilities: Sequence[float], target: float) -> int:
 
 
 def _ordered(
-    probabilities: FloatArray, weights: FloatArray | None, request: SearchRequest
+    candidates: Candidates, weights: FloatArray | None, request: SearchRequest
 ) -> list[int]:
     # Candidates come by score and then by id, and sorting is stable: so fall all ties.
     if request.rank_by == "score":
-        return list(range(len(probabilities)))
+        return list(range(len(candidates)))
+    if candidates.said.words is not None:
+        return _descending(candidates.said.words.fusion)
+    probabilities = candidates.said.probabilities
     if weights is None:
         return _descending(probabilities)
     order: list[int] = np.lexsort((-probabilities, -weights * probabilities)).tolist()

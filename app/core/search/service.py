@@ -15,6 +15,7 @@ from app.core.errors import (
     InvalidInputError,
     IsoglotError,
     UnencodableTextError,
+    WordsNotIndexedError,
 )
 from app.core.languages.codes import declared_language, normalize_language, primary_language
 from app.core.languages.parallel import RankedTranslations, ranked_translations
@@ -25,6 +26,7 @@ from app.core.search.balance import balance_warnings, queries_by_language
 from app.core.search.candidates import Candidates
 from app.core.search.checks import check_request
 from app.core.search.deadlines import StageClock, in_time
+from app.core.search.hybrid import fused, joined, words_query
 from app.core.search.judging import (
     Judged,
     ShownBias,
@@ -63,6 +65,7 @@ class _Task:
     where: PassageFilter
     census: Mapping[str, int]
     vector: VectorArray | None = None
+    lexical: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +203,18 @@ class SearchService:
             answers[index] = self._answer(task, candidates, clock)
 
     async def _prepare(self, request: SearchRequest, clock: StageClock) -> _Task | SearchResult:
-        check_request(request, calibrated=self._calibrator is not None)
+        check_request(request, calibrated=self._judge_of(request) is not None)
+        if request.retrieval == "hybrid" and not self._store.words:
+            raise WordsNotIndexedError
         if request.cursor is not None:
             return await self._go_on(request, request.cursor, clock)
         guess = self._query_language(request)
         where = await self._eligible(request)
         return _Task(request, guess, where, census=await self._store.languages(where))
+
+    def _judge_of(self, request: SearchRequest) -> Calibrator | None:
+        """Return what states the probabilities; nothing that was not fitted on such answers."""
+        return self._calibrator if request.retrieval == "dense" else None
 
     def _query_language(self, request: SearchRequest) -> LanguageGuess:
         if request.query_language is None:
@@ -232,10 +241,27 @@ class SearchService:
             return [vector for text in texts for vector in await self._encode([text])]
 
     async def _find(self, tasks: Sequence[_Task]) -> list[list[ScoredPassage]]:
-        """Return the candidates of every task, from one call of the store."""
+        """Return the candidates of every task, from one call of the store, or two by words."""
         batches = [list(self._queries(task)) for task in tasks]
         found = iter(await self._store.search([query for batch in batches for query in batch]))
-        return [merge(islice(found, len(batch))) for batch in batches]
+        candidates = [merge(islice(found, len(batch))) for batch in batches]
+        await self._add_words(tasks, candidates)
+        return candidates
+
+    async def _add_words(
+        self, tasks: Sequence[_Task], candidates: list[list[ScoredPassage]]
+    ) -> None:
+        """Add what is found by words, where that is asked for, and what words say of the rest."""
+        hybrid = [n for n, task in enumerate(tasks) if task.request.retrieval == "hybrid"]
+        if not hybrid:
+            return
+        asked = []
+        for n in hybrid:
+            vector, request = tasks[n].vector, tasks[n].request
+            assert vector is not None
+            asked.append(words_query(request.query, vector, tasks[n].where, candidates[n]))
+        for n, found in zip(hybrid, await self._store.search_words(asked), strict=True):
+            candidates[n], tasks[n].lexical = joined(candidates[n], found)
 
     def _queries(self, task: _Task) -> list[NearestQuery]:
         assert task.vector is not None
@@ -253,15 +279,20 @@ class SearchService:
     ) -> SearchResult:
         request = task.request
         balanced = request.language_mode == "balance"
+        calibrator = self._judge_of(request)
         judged = judge(
             candidates,
-            calibrator=self._calibrator,
+            calibrator=calibrator,
             census=task.census,
             query=request.query,
             query_language=task.guess,
         )
-        ranking = rank(self._shadowed(judged.candidates, candidates, task), request)
-        threshold = self._calibrator.document.thresholds.answer if self._calibrator else None
+        if task.lexical is None:
+            described = self._shadowed(judged.candidates, candidates, task)
+        else:
+            described = fused(judged.candidates, task.lexical, known_language(task.guess))
+        ranking = rank(described, request)
+        threshold = calibrator.document.thresholds.answer if calibrator else None
         answer = SearchResult(
             query_id=uuid4().hex,
             outcome=outcome(len(ranking.order), judged.answerable, threshold),
@@ -275,16 +306,16 @@ class SearchService:
             dropped_by_target_precision=ranking.beyond_target_precision,
             next_cursor=None,
             query_language=task.guess,
-            bias=ShownBias((), judged.facts, task.guess, self._calibrator),
+            bias=ShownBias((), judged.facts, task.guess, calibrator),
             facts=judged.facts,
             warnings=[
                 *(balance_warnings(task.census) if balanced else ()),
-                *pooled_warnings(task.guess, judged.facts, self._calibrator),
+                *pooled_warnings(task.guess, judged.facts, calibrator),
             ],
             timings=clock.milliseconds,
-            calibrator=self._calibrator,
+            calibrator=calibrator,
             answer_threshold=threshold,
-            shadow=None if self._shadow is None else self._shadow.id,
+            shadow=None if self._shadow is None or task.lexical is not None else self._shadow.id,
         )
         end = request.offset + request.limit
         shown = ranking.page(request.offset, end)
@@ -339,8 +370,11 @@ class SearchService:
         return show(answer, hits, offset=offset, request=request, calibrator=answer.calibrator)
 
     def _observe(self, task: _Task, judged: Judged, page: SearchResult) -> None:
-        """Remember what language bias is judged by; later pages of an answer add nothing new."""
-        if page.offset:
+        """Remember what language bias is judged by; later pages of an answer add nothing new.
+
+        Words favour the language of the query, which says nothing of the encoder.
+        """
+        if page.offset or task.lexical is not None:
             return
         by_score = by_probability = None
         # With a filter on single passages, a translation that is missing may have been left out.

@@ -24,6 +24,7 @@ MAX_SEARCHES = 64
 """Most searches in one batch."""
 
 RankBy = Literal["probability", "score"]
+Retrieval = Literal["dense", "hybrid"]
 LanguageMode = Literal["any", "prefer", "balance"]
 ExplainLevel = Literal["none", "basic", "full"]
 OnTimeout = Literal["error", "degraded"]
@@ -44,6 +45,8 @@ class SearchRequest:
         cursor: ``SearchResult.next_cursor`` of an earlier answer, to go on with it.
         candidates: How many of the nearest passages are ranked, ``MAX_LIMIT`` to
             ``MAX_CANDIDATES``. ``offset`` and ``limit`` stay within it.
+        retrieval: ``dense`` looks for the nearest passages; ``hybrid`` also for those that share
+            words with the query, for which there is no probability.
         query_language: BCP-47 tag of the query; ``None`` to identify it.
         candidate_languages: Languages the identification may choose from.
         passage_languages: Only passages in these languages are eligible; a tag without
@@ -55,7 +58,8 @@ class SearchRequest:
         min_probability: Hits below are left out; needs a calibrator.
         target_precision: The answer is cut at the deepest place where the mean probability is
             not lower; needs a calibrator.
-        rank_by: Order of the hits. It never changes a hit's probability.
+        rank_by: Order of the hits. It never changes a hit's probability. Where there is none,
+            ``probability`` is by ``Hit.fusion`` in hybrid retrieval, else by score.
         explain: How much to say about where a probability comes from.
         timeout_ms: Milliseconds the search may take; ``None`` for no limit.
         on_timeout: Whether lateness is an error or a declared ``degraded`` result.
@@ -71,6 +75,7 @@ class SearchRequest:
     offset: int = 0
     cursor: str | None = None
     candidates: int = DEFAULT_CANDIDATES
+    retrieval: Retrieval = "dense"
     where: PassageFilter = ANY_PASSAGE
     language_mode: LanguageMode = "any"
     prefer: Mapping[str, float] | None = None
@@ -89,6 +94,7 @@ class SearchRequest:
             self.min_probability,
             self.rank_by,
             self.candidates,
+            self.retrieval,
             self.where,
             self.language_mode,
             None if self.prefer is None else frozenset(self.prefer.items()),
@@ -113,6 +119,11 @@ class Hit(NamedTuple):
         explanation: Where the probability comes from, where that was asked for.
         interval: Of the probability; ``None`` where the calibrator says nothing of it.
         shadow_probability: What a shadow calibrator would have stated, which no caller sees.
+        lexical_score: BM25 of the words of the query, 0 where it shares none; ``None`` where it
+            was not looked for by words.
+        lexical_rank: Position among the candidates ordered by lexical score, from 1; ``None``
+            where that is 0 or ``None``.
+        fusion: Reciprocal rank fusion of both ranks; ``None`` as ``lexical_score``.
     """
 
     passage: Passage
@@ -127,6 +138,9 @@ class Hit(NamedTuple):
     explanation: HitExplanation | None = None
     interval: tuple[float, float] | None = None
     shadow_probability: float | None = None
+    lexical_score: float | None = None
+    lexical_rank: int | None = None
+    fusion: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from app.api.problem import PROBLEM_MEDIA_TYPE
 from app.api.schemas.answer import SearchBatchResponse, SearchResponse
 from app.api.schemas.common import Closing, LineAnswer
 from app.core.errors import EncoderMismatchError
-from tests.app.api.conftest import serving, until_started
+from tests.app.api.conftest import PASSAGES, serving, until_started
 from tests.app.api.test_operations import failing
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "openapi.json"
@@ -208,8 +208,10 @@ def test_every_member_of_a_search_is_described_in_words(document):
 
 
 @pytest.mark.parametrize("name", SEARCH_REQUESTS)
-async def test_every_example_request_is_answered(stocked, name):
-    response = await stocked.post("/v1/search", json=SEARCH_REQUESTS[name]["value"])
+async def test_every_example_request_is_answered(serve, name):
+    async with serve(hybrid=True) as client:
+        assert (await client.post("/v1/passages", json=PASSAGES)).status_code == 200
+        response = await client.post("/v1/search", json=SEARCH_REQUESTS[name]["value"])
 
     assert response.status_code == 200
 

@@ -207,6 +207,8 @@ async def test_without_calibrator_the_explanation_has_ranks_alone(serve, uncalib
     assert found["hits"][0]["explanation"] == {
         "calibrator": None,
         "rank_before": 1,
+        "lexical_rank": None,
+        "fusion": None,
         "rank_after": 1,
         "language_weight": 1.0,
         "heads": [],

@@ -50,6 +50,18 @@ def test_passages_are_embedded_anew_and_back_again(isoglot, stored, new, bundle,
     assert answered_by(isoglot) == ("tiny", {"tides.en", "tides.de", "wheel.en", "more"})
 
 
+def test_words_stay_indexed_in_the_new_collection(isoglot, new, lines, monkeypatch):
+    monkeypatch.setenv("ISOGLOT_HYBRID", "true")
+    assert isoglot("index", lines(TIDES, GEZEITEN, WHEEL)).exit_code == 0
+    monkeypatch.delenv("ISOGLOT_HYBRID")
+    assert isoglot("reindex", "--bundle", new).exit_code == 0
+    result = isoglot("search", "gezeiten", "--retrieval", "hybrid", "--json")
+    assert result.exit_code == 0, result.stderr
+    scores = {hit["id"]: hit["lexical_score"] for hit in json.loads(result.stdout)["hits"]}
+    assert scores["tides.de"] > 0
+    assert scores["tides.en"] == scores["wheel.en"] == 0
+
+
 def test_with_the_encoder_of_the_collection_there_is_nothing_to_do(isoglot, stored, bundle):
     result = isoglot("reindex", "--bundle", bundle)
     assert result.exit_code == 0

@@ -93,6 +93,33 @@ def test_an_explanation_shows_what_each_feature_adds(isoglot):
     assert "constant" not in isoglot("search", "the tides of the sea").stdout
 
 
+def test_hybrid_retrieval_shows_what_words_say(isoglot, lines, monkeypatch):
+    monkeypatch.setenv("ISOGLOT_HYBRID", "true")
+    assert isoglot("index", lines(TIDES, GEZEITEN, WHEEL)).exit_code == 0
+    asked = ("search", "bicycle tides", "--retrieval", "hybrid")
+    result = isoglot(*asked, "--explain")
+    assert result.exit_code == 0, result.stderr
+    heading, best, *_ = result.stdout.splitlines()
+    assert heading.split() == ["#", "probability", "language", "score", "words", "text"]
+    assert best.split()[1] == "-"
+    assert "by score, 1 by words" in result.stdout
+    assert "by score, - by words" in result.stdout
+    assert "hybrid retrieval has no calibrator" in result.stdout
+    body = json.loads(isoglot(*asked, "--json").stdout)
+    assert {hit["id"]: hit["lexical_score"] > 0 for hit in body["hits"]} == {
+        "tides.en": True,
+        "tides.de": False,
+        "wheel.en": True,
+    }
+
+
+@pytest.mark.usefixtures("indexed")
+def test_without_words_in_the_index_hybrid_retrieval_says_what_to_do(isoglot):
+    result = isoglot("search", "tides", "--retrieval", "hybrid")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "ISOGLOT_HYBRID=true" in result.stderr
+
+
 @pytest.mark.usefixtures("indexed")
 def test_behind_the_last_hit_there_is_nothing_and_that_is_said(isoglot):
     result = isoglot("search", "the tides of the sea", "--offset", "50")
@@ -125,6 +152,7 @@ def test_an_empty_collection_says_how_to_fill_it(isoglot):
         (["sea", "--prefer", "de=2"], "must be 0 to 1"),
         (["sea", "--prefer", "de", "--balance"], "choose one"),
         (["sea", "--filter", "{"], "not JSON"),
+        (["sea", "--retrieval", "sparse"], "retrieval"),
         (["sea", "--filter", "[]"], "filter"),
         (["sea", "--filter", '{"must": [{"key": "x", "match": {"value": 1}}]}'], "not a declared"),
     ],
