@@ -25,7 +25,6 @@ differences between two distributions times 0.05 is their Wasserstein distance i
 SECONDS_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5)
 TEXTS_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-TOKENS_BUCKETS = (16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0)
 DELAY_BUCKETS = (60.0, 600.0, 3600.0, 21600.0, 86400.0, 259200.0, 604800.0, 2592000.0)
 """Upper bounds of the time between a search and its feedback: a minute to thirty days."""
 
@@ -249,11 +248,6 @@ QUEUE_REFUSED = _counter(
 )
 BATCH_TEXTS = _histogram(
     "isoglot_encoder_batch_texts", "Texts in one pass of the encoder.", buckets=TEXTS_BUCKETS
-)
-BATCH_TOKENS = _histogram(
-    "isoglot_encoder_batch_tokens",
-    "Tokens in one pass of the encoder, padding left out.",
-    buckets=TOKENS_BUCKETS,
 )
 FORWARD_DURATION = _histogram(
     "isoglot_encoder_forward_duration_seconds",

@@ -22,7 +22,6 @@ class EncoderMetrics:
             lane: instruments.distribution(catalogue.FORWARD_DURATION, lane) for lane in LANES
         }
         self._batch_texts = instruments.distribution(catalogue.BATCH_TEXTS)
-        self._batch_tokens = instruments.distribution(catalogue.BATCH_TOKENS)
         self._cache = {
             result: instruments.counter(catalogue.CACHE_REQUESTS, result)
             for result in CACHE_RESULTS
@@ -49,12 +48,10 @@ class EncoderMetrics:
         """Count a request that found the queue full."""
         self._refused[lane].inc()
 
-    def encoded(self, lane: Lane, *, texts: int, seconds: float, tokens: int | None = None) -> None:
-        """Record one pass: how many texts it read, how long it took, and of how many tokens."""
+    def encoded(self, lane: Lane, *, texts: int, seconds: float) -> None:
+        """Record one pass: how many texts it read, and how long it took."""
         self._forward[lane].observe(seconds)
         self._batch_texts.observe(texts)
-        if tokens is not None:
-            self._batch_tokens.observe(tokens)
 
     def looked_up(self, *, hit: bool) -> None:
         """Count a look-up in the cache of query embeddings."""

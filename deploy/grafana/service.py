@@ -109,8 +109,7 @@ def _encoder() -> Panels:
     )  # fmt: skip
     yield lines(
         "One pass", "short",
-        {"texts": _mean("isoglot_encoder_batch_texts"),
-         "tokens": _mean("isoglot_encoder_batch_tokens")},
+        {"texts": _mean("isoglot_encoder_batch_texts")},
         "Mean. Larger is more efficient.",
     )  # fmt: skip
     yield lines(

@@ -40,7 +40,8 @@ def replay(  # noqa: PLR0913  one argument an option
         typer.Option(
             help="over-confidence: true logits are the stated ones divided by --strength (1.5); "
             "prior-shift: plus --strength (-0.6); language-mix: --strength (0.9) of the queries in "
-            "one language, which is harmless; other-encoder: words are read as other words."
+            "one language, and vague-queries: only --strength (0.5) of each query is asked, which "
+            "are harmless; other-encoder: words are read as other words."
         ),
     ] = "none",
     strength: Annotated[

@@ -19,13 +19,16 @@ from app.core.calibration.calibrator import sigmoid
 from app.core.calibration.monitoring import LabelSums
 from app.core.languages.codes import primary_language
 
-FaultKind = Literal["none", "over-confidence", "prior-shift", "language-mix", "other-encoder"]
+FaultKind = Literal[
+    "none", "over-confidence", "prior-shift", "language-mix", "vague-queries", "other-encoder"
+]
 
 STRENGTHS: dict[FaultKind, float] = {
     "none": 0.0,
     "over-confidence": 1.5,
     "prior-shift": -0.6,
     "language-mix": 0.9,
+    "vague-queries": 0.5,
     "other-encoder": 1.0,
 }
 """What each fault is by default; its meaning is said by ``Fault``."""
@@ -52,8 +55,10 @@ class Fault:
         kind: ``over-confidence``: the true logit is the stated one divided by the strength.
             ``prior-shift``: the true logit is the stated one plus the strength.
             ``language-mix``: that share of the queries is in one language; labels stay true, so
-            this is no fault of probabilities. ``other-encoder``: every word is read as another
-            one, as with the vocabulary of another encoder, and what is found is not relevant.
+            this is no fault of probabilities. ``vague-queries``: of every query only that share is
+            asked, so that scores fall; labels stay true here, too. ``other-encoder``: every word
+            is read as another one, as with the vocabulary of another encoder, and what is found
+            is not relevant.
         strength: See above.
         language: Of the mix.
     """
@@ -98,9 +103,9 @@ def fault_of(
     chosen = STRENGTHS[known] if strength is None else strength
     if known == "over-confidence" and chosen <= 0.0:
         raise UsageError("--strength of over-confidence divides logits: it must be above 0.")
+    if known in ("language-mix", "vague-queries") and not 0.0 <= chosen <= 1.0:
+        raise UsageError(f"--strength of {known} is a share: 0 to 1.")
     if known == "language-mix":
-        if not 0.0 <= chosen <= 1.0:
-            raise UsageError("--strength of language-mix is a share: 0 to 1.")
         return Fault(known, chosen, _mixed_language(language, queries))
     return Fault(known, chosen)
 
@@ -122,7 +127,7 @@ class Asked:
 
     Attributes:
         number: Of the search, from 0.
-        text: What is sent: not the query itself, if the fault garbles it.
+        text: What is sent: not the query itself, if the fault garbles or cuts it.
         language: What is stated as its language.
         relevant: Recorded relevant passages.
         fault: What is wrong at this time.
@@ -158,10 +163,9 @@ class Traffic:
         if fault.kind == "language-mix" and random.random() < fault.strength:
             pool = self._in_language(fault.language)
         drawn = pool[int(random.integers(len(pool)))]
-        garbled = fault.kind == "other-encoder"
         return Asked(
             number=number,
-            text=other_words(drawn.query) if garbled else drawn.query,
+            text=_as_asked(drawn.query, fault),
             language=drawn.language,
             relevant=None if drawn.relevant is None else frozenset(drawn.relevant),
             fault=fault,
@@ -190,6 +194,16 @@ class Traffic:
                 q for q in self.queries if q.language and primary_language(q.language) == language
             ]
         return self._by_language[language]
+
+
+def _as_asked(query: str, fault: Fault) -> str:
+    match fault.kind:
+        case "other-encoder":
+            return other_words(query)
+        case "vague-queries":
+            return query[: max(1, round(len(query) * fault.strength))]
+        case _:
+            return query
 
 
 def other_words(text: str) -> str:

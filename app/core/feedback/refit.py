@@ -199,7 +199,7 @@ def _fitted(proposal: Proposal, data: _Data, seed: int) -> Proposal:
         out = fold == number
         unseen[out] = data.restated(data.fit(~out, seed)[0])[out]
     ratio = partial(_ratio, data.query, seed)
-    rise = _rise(data.x[:, 0], data.y, data.query)
+    rise = standing_above_chance(data.x[:, 0], data.y, data.query)
     before, after = losses(data.stated, data.y), losses(unseen, data.y)
     gain = ratio(before - after, np.ones(len(data.y)))
     groups = {"all": np.ones(len(data.y), np.bool_), "same": data.same, "cross": ~data.same}
@@ -236,13 +236,18 @@ def _ratio(query: GroupArray, seed: int, above: FloatArray, below: FloatArray) -
     return Interval(float(sums[:, 0].sum() / sums[:, 1].sum()), low, high)
 
 
-def _rise(stated: FloatArray, y: FloatArray, query: GroupArray) -> float:
+def standing_above_chance(stated: FloatArray, relevant: FloatArray, query: GroupArray) -> float:
     """Return by how many standard deviations labels rise with stated logits.
 
     The score test of a slope of zero with a variance that is robust within queries (Rao's test
     with the middle of the sandwich of Liang and Zeger 1986); 0 where nothing varies.
+
+    Args:
+        stated: Logits, shape (n,).
+        relevant: Labels, 0 or 1, shape (n,).
+        query: Number of the query, shape (n,).
     """
-    pull = (stated - stated.mean()) * (y - y.mean())
+    pull = (stated - stated.mean()) * (relevant - relevant.mean())
     _, group = np.unique(query, return_inverse=True)
     of_query = np.bincount(group, weights=pull)
     spread = float(np.sqrt(of_query @ of_query))

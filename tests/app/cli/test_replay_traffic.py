@@ -73,6 +73,15 @@ def test_a_mix_of_languages_asks_mostly_in_one_and_leaves_labels_true():
     assert greek.true_probability(0.3) == 0.3
 
 
+def test_vague_queries_are_cut_and_leave_labels_true():
+    vague = fault("vague-queries", 0.5)
+    asked = [traffic().search(number, vague).text for number in range(20)]
+    whole = [traffic().search(number, HEALTHY).text for number in range(20)]
+    assert asked == [text[: round(len(text) / 2)] for text in whole]
+    assert traffic().search(0, fault("vague-queries", 0.0)).text == whole[0][:1]
+    assert vague.true_probability(0.3) == 0.3
+
+
 def test_another_encoder_reads_other_words_of_the_same_script_and_finds_nothing():
     asked = traffic().search(0, fault("other-encoder"))
     healthy = traffic().search(0, HEALTHY)
@@ -94,6 +103,7 @@ def test_recorded_labels_are_taken_as_they_are_whatever_was_stated():
         ("overconfidence", None, None, "over-confidence"),
         ("over-confidence", 0.0, None, "above 0"),
         ("language-mix", 1.5, None, "0 to 1"),
+        ("vague-queries", -0.1, None, "0 to 1"),
         ("language-mix", 0.5, "fr", "de, el, en"),
     ],
 )

@@ -304,7 +304,7 @@ def test_the_encoder_reports_queue_passes_and_cache():
     metrics.encoder.queued("query", 40)
     metrics.encoder.waited("query", 0.002)
     metrics.encoder.refused("passage")
-    metrics.encoder.encoded("passage", texts=64, tokens=4000, seconds=0.3)
+    metrics.encoder.encoded("passage", texts=64, seconds=0.3)
     metrics.encoder.looked_up(hit=True)
     metrics.encoder.cached(4096)
 
@@ -312,7 +312,6 @@ def test_the_encoder_reports_queue_passes_and_cache():
     assert found.value("isoglot_encoder_queue_tokens", lane="query") == 40
     assert found.value("isoglot_encoder_queue_wait_seconds_count", lane="query") == 1
     assert found.value("isoglot_encoder_queue_refused_total", lane="passage") == 1
-    assert found.value("isoglot_encoder_batch_tokens_sum") == 4000
     assert found.value("isoglot_encoder_batch_texts_bucket", le="32.0") == 0
     assert found.value("isoglot_encoder_forward_duration_seconds_sum", lane="passage") == 0.3
     assert found.value("isoglot_embedding_cache_requests_total", result="hit") == 1
