@@ -142,6 +142,8 @@ def _service(work: Path, *, keyed: bool) -> Iterator[tuple[str, subprocess.Popen
         "ISOGLOT_DATA_DIR": str(work / "data"),
         "ISOGLOT_FILTER_FIELDS": FIELDS,
         "ISOGLOT_LOG_LEVEL": "error",
+        # Hybrid retrieval is refused where words are not indexed: both are looked at.
+        "ISOGLOT_HYBRID": str(keyed),
         **({"ISOGLOT_KEY_FILE": str(work / "keys.json")} if keyed else {}),
     }
     command = [sys.executable, "-c", "from app.cli import main; main()"]
