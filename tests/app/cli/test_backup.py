@@ -118,6 +118,23 @@ def test_what_is_restored_answers_as_it_did(isoglot, archive, data, tmp_path):
     assert not (data / stage.RESTORING).exists()
 
 
+def test_words_are_found_after_a_restore(isoglot, lines, data, tmp_path, monkeypatch):
+    def found() -> list[tuple[str, float]]:
+        result = isoglot("search", "bicycle", "--retrieval", "hybrid", "--json")
+        assert result.exit_code == 0, result.stderr
+        return [(h["id"], h["lexical_score"]) for h in json.loads(result.stdout)["hits"]]
+
+    monkeypatch.setenv("ISOGLOT_HYBRID", "true")
+    assert isoglot("index", lines(TIDES, GEZEITEN, WHEEL)).exit_code == 0
+    before = found()
+    assert before[0][1] > 0
+    assert isoglot("backup", tmp_path / "all.tar.gz").exit_code == 0
+    shutil.rmtree(data)
+    monkeypatch.delenv("ISOGLOT_HYBRID")
+    assert isoglot("restore", tmp_path / "all.tar.gz").exit_code == 0
+    assert found() == before
+
+
 def manifest_of(archive: Path) -> dict[str, Any]:
     with tarfile.open(archive) as tar:
         found: dict[str, Any] = json.loads(read(tar, tar.getmember("manifest.json")))

@@ -54,6 +54,19 @@ def test_the_workers_of_a_cluster_index_files(isoglot, lines, install):
     assert again.exit_code == 0
 
 
+def test_what_the_workers_index_is_found_by_words_too(isoglot, lines, install, monkeypatch):
+    monkeypatch.setenv("ISOGLOT_HYBRID", "true")
+    install()
+    assert isoglot("index", lines(TIDES, WHEEL), "--ray", "local").exit_code == 0
+
+    result = isoglot("search", "bicycle", "--retrieval", "hybrid", "--json")
+
+    assert result.exit_code == 0, result.stderr
+    scores = {hit["id"]: hit["lexical_score"] for hit in json.loads(result.stdout)["hits"]}
+    assert scores["wheel.en"] > 0
+    assert scores["tides.en"] == 0
+
+
 def test_files_without_lines_need_no_cluster(isoglot, lines):
     empty = lines("").with_name("empty.jsonl")
     empty.touch()
