@@ -62,10 +62,12 @@ async def while_ingesting(url: str, path: Path, searches: list[bytes]) -> dict[s
 async def overloaded(url: str, searches: list[bytes], seconds: float) -> dict[str, Any]:
     """Search at the rate that can be borne, and at three times that rate."""
     bearable = await closed_loop(url, searches, connections=32, seconds=seconds)
-    found: dict[str, Any] = {"saturation": round(bearable.rate, 1)}
+    found: dict[str, Any] = {"saturation": bearable.facts()}
+    p50 = bearable.quantile(0.5)
     for times in (1, 3):
         outcome = await open_loop(url, searches, rate=times * bearable.rate, seconds=seconds)
         found[f"at_{times}"] = {**outcome.facts(), "with_retry_after": outcome.retry_after}
+        found[f"p50_at_{times}_to_saturation"] = round(outcome.quantile(0.5) / p50, 2)
     return found
 
 
