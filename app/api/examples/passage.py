@@ -128,6 +128,7 @@ COLLECTION_ANSWERS: dict[str, Any] = {
             "name": "passages",
             "passages": 20,
             "indexed_passages": 0,
+            "words_indexed": False,
             "engine": "qdrant-edge 0.9.0",
             "encoder": "4f2d9a7c1b3e",
             "calibrator": "9c1e7d20aa53",

@@ -42,6 +42,9 @@ class CollectionOut(ResponseModel):
     indexed_passages: int = Field(
         description="Number covered by the approximate index; 0 means that search is exact."
     )
+    words_indexed: bool = Field(
+        description="Whether searches may ask for `retrieval` `hybrid`; see `ISOGLOT_HYBRID`."
+    )
     engine: str = Field(description="Name and version of the storage engine.")
     encoder: str = Field(description="Fingerprint of the encoder that it was indexed with.")
     calibrator: str | None = Field(description="Id of the calibrator; null where there is none.")
@@ -90,6 +93,7 @@ async def get_collection(
         name=name,
         passages=health.passages,
         indexed_passages=health.indexed_passages,
+        words_indexed=services.store.words,
         engine=health.engine,
         encoder=services.bundle.spec.fingerprint(),
         calibrator=calibrator.id if calibrator else None,

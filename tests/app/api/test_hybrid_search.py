@@ -58,6 +58,15 @@ async def test_a_collection_without_words_is_a_conflict_that_says_what_to_do(cli
     assert pointers(problem) == ["/retrieval"]
 
 
+async def test_a_collection_with_words_says_so(hybrid):
+    with_words = (await hybrid.get("/v1/collections/passages")).json()
+    assert with_words["words_indexed"] is True
+
+
+async def test_a_collection_without_words_says_so(client):
+    assert (await client.get("/v1/collections/passages")).json()["words_indexed"] is False
+
+
 async def test_what_needs_probabilities_is_refused(hybrid):
     response = await hybrid.post("/v1/search", json={**QUESTION, "min_probability": 0.5})
     problem = problem_of(response, 422, "invalid_input")
