@@ -17,6 +17,11 @@ from app.core.types import LanguageGuess
 
 _UNKNOWN = LanguageGuess(posterior={}, source="unknown")
 
+KEPT_TEXTS = 4096
+KEPT_CHARACTERS = 200
+"""The guesses of so many texts are kept, if they are no longer: queries are short, and are asked
+again."""
+
 _READ_CHARACTERS = 1000
 _ALL_LABELS = 176
 _SMALLEST_SHARE = 1e-3
@@ -69,6 +74,7 @@ class FastTextIdentifier:
     """Implements the ``LanguageIdentifier`` port. Deterministic and thread-safe."""
 
     def __init__(self) -> None:
+        self._known = lru_cache(maxsize=KEPT_TEXTS)(self._identify)
         self._detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
         self._detector.detect("load the model now")
 
@@ -83,6 +89,11 @@ class FastTextIdentifier:
             The posterior, which sums to 1 over the candidates; empty where the text has no
             letters, or is written in the script of no candidate.
         """
+        among = None if candidates is None else frozenset(candidates)
+        identify = self._known if len(text) <= KEPT_CHARACTERS else self._identify
+        return identify(text, among)
+
+    def _identify(self, text: str, candidates: frozenset[str] | None) -> LanguageGuess:
         line = _one_line(text)
         scripts = Counter(script for c in line if c.isalpha() and (script := _script(c)))
         if not scripts:

@@ -100,6 +100,7 @@ class PassageShard:
         self._shard = shard
         self._fields = fields
         self._indexed = indexed
+        self._count: int | None = None
         # Counting takes the engine longer than searching does, and is asked for as often.
         self._languages: dict[Filter | None, dict[str, int]] = {}
         # By the number of the point's UUID: a UUID is hashed and compared in Python.
@@ -187,8 +188,10 @@ class PassageShard:
     @property
     def passages(self) -> int:
         """Number of passages."""
-        with engine_errors("describe itself"):
-            return self._shard.info().points_count
+        if self._count is None:  # since the last write
+            with engine_errors("describe itself"):
+                self._count = self._shard.info().points_count
+        return self._count
 
     @property
     def indexed_passages(self) -> int:
@@ -334,6 +337,7 @@ class PassageShard:
             self._shard.update(qe.UpdateOperation.upsert_points(points))
 
     def _will_write(self, keys: Collection[qe.PointId]) -> None:
+        self._count = None
         self._languages.clear()
         self._cache.forget([_number(key) for key in keys])
 

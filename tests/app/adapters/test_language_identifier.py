@@ -108,3 +108,18 @@ def test_the_guess_does_not_depend_on_thread_or_time(identifier):
         for _ in range(3):
             guesses = pool.map(identifier.identify, QUESTIONS.values())
             assert [guess.posterior for guess in guesses] == expected
+
+
+def test_a_short_text_is_identified_once_for_the_same_candidates(identifier):
+    text = "Wie flicke ich den Reifen?"
+    guess = identifier.identify(text, ["de", "en"])
+    assert identifier.identify(text, ["en", "de"]) is guess
+    assert identifier.identify(text, ["nl", "en"]).code != "de"
+    assert identifier.identify(text).code == "de"
+
+
+def test_long_texts_are_not_kept(identifier):
+    text = "Wie flicke ich den Reifen? " * 20
+    guess = identifier.identify(text)
+    assert identifier.identify(text) is not guess
+    assert identifier.identify(text) == guess
