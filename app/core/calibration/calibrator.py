@@ -25,15 +25,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from functools import lru_cache
+from math import exp, log
 from statistics import NormalDist
 
 import numpy as np
 
-from app.core.calibration.compiled import CompiledHeads, Parts, QueryLanguages, parts_of
+from app.core.calibration.compiled import (
+    CompiledHeads,
+    HitParts,
+    QueryLanguages,
+    QueryView,
+    laid_out,
+)
 from app.core.calibration.document import CalibratorDocument, RankRange
 from app.core.calibration.standing import Standings, standings
 from app.core.types import UNDETERMINED, BoolArray, FloatArray
+
+LARGEST_EXPONENT = 709.0
+"""The exponential of more than that is not finite."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,8 +139,9 @@ class CalibratedList:
 
 def sigmoid(logit: FloatArray) -> FloatArray:
     """Return 1 / (1 + exp(-logit)) without overflow, exact to the last digits near 0 too."""
-    small = np.exp(-np.abs(logit))
-    result: FloatArray = np.where(logit >= 0.0, 1.0, small) / (1.0 + small)
+    odds_against: FloatArray = np.exp(np.minimum(-logit, LARGEST_EXPONENT))
+    odds_against += 1.0
+    result: FloatArray = np.divide(1.0, odds_against)
     return result
 
 
@@ -163,6 +174,10 @@ def relation_posterior(
     return same, max(sum(query_posterior.values()) - same, 0.0)
 
 
+_DECLARED = 64
+"""So many declared query languages are remembered."""
+
+
 class Calibrator:
     """Evaluates a calibrator document. Immutable and thread-safe."""
 
@@ -171,6 +186,10 @@ class Calibrator:
         self._heads = CompiledHeads(document.hit, document.pooled)
         self._labelled = frozenset(document.fit.languages)
         interval = document.interval
+        self._plain = document.language_offsets.are_none()
+        self._declared = lru_cache(maxsize=_DECLARED)(self._certain_view)
+        head = document.first_hit
+        self._first_hit = tuple(zip(head.features, head.coef, strict=True))
         self._deviations = NormalDist().inv_cdf((1 + interval.level) / 2) if interval else None
 
     @property
@@ -196,46 +215,63 @@ class Calibrator:
         if not len(scores):
             empty = np.zeros(0)
             return CalibratedList(empty, np.zeros(0, dtype=np.bool_), (), 0.0, stand)
-        background = background_score(scores, document.background)
-        log_corpus = log(served.corpus_size)
-        query = QueryLanguages(served.query_posterior, document.language_offsets)
-        sources = [self._source(language, query) for language in stand.languages]
-        stated = self._stated(scores, stand, parts_of(stand, query), (background, log_corpus))
+        shared = background_score(scores, document.background), log(served.corpus_size)
+        query = self._view(served.query_posterior)
+        judged = [query.of(language) for language in stand.languages]
+        sources = [one.source for one in judged]
+        hits, parts = laid_out(scores, stand, judged, plain=self._plain)
+        stated = self._stated(scores, hits, parts, shared)
         return CalibratedList(
             probability=stated[0],
-            extrapolated=self._extrapolated(served),
+            extrapolated=self._extrapolated(stand.score, served.corpus_size),
             source=tuple([sources[at] for at in stand.language]),
-            answerable=self._answerable(scores, stand, query, (background, log_corpus)),
+            answerable=self._answerable(scores, stand, query.languages, shared),
             standings=stand,
             interval=stated[1:] if self._deviations is not None else None,
         )
 
+    def _view(self, posterior: Mapping[str, float]) -> QueryView:
+        if len(posterior) == 1:
+            ((language, probability),) = posterior.items()
+            if probability == 1.0:
+                return self._declared(language)
+        return self._fresh_view(posterior)
+
+    def _fresh_view(self, posterior: Mapping[str, float]) -> QueryView:
+        query = QueryLanguages(posterior, self.document.language_offsets)
+        return QueryView(query, self._labelled, plain=self._plain)
+
+    def _certain_view(self, language: str) -> QueryView:
+        return self._fresh_view({language: 1.0})
+
     def _stated(
-        self,
-        scores: FloatArray,
-        stand: Standings,
-        parts: Parts,
-        shared: tuple[float, float],
+        self, scores: FloatArray, hits: FloatArray, parts: HitParts, shared: tuple[float, float]
     ) -> FloatArray:
         """Return probabilities, and the ends of their intervals if there are any, (1 or 3, n).
 
         Args:
             scores: Shape (n,).
-            stand: How the hits stand in their languages.
+            hits: ``u`` of the hits, see ``laid_out``.
             parts: What the probability of each hit is averaged from.
             shared: Background and log N of the list.
         """
-        hits = np.array([scores, stand.rank, stand.lead, stand.lag, stand.size])
-        hits[1::3] = np.log(hits[1::3])
-        logits = self._heads.logits(hits, *shared)
-        logit = parts.of(logits) + parts.intercept + parts.slope * scores
+        deviations, offsets = self._deviations, parts.offsets
+        logits, variances = self._heads.logits(hits, *shared, varying=deviations is not None)
+        logit = logits.ravel().take(parts.place)
+        if offsets is not None:
+            logit += offsets.intercept + offsets.slope * scores
         levels = logit[None]
-        if self._deviations is not None:
-            variance = parts.of(self._heads.variances(hits, *shared)) + parts.variance
+        if deviations is not None:
+            variance = variances.ravel().take(parts.place)
+            if offsets is not None:
+                variance += offsets.variance
             # Rounding may leave a variance of 0 a hair below it.
-            width = self._deviations * np.sqrt(np.maximum(variance, 0.0))
+            width = deviations * np.sqrt(np.maximum(variance, 0.0))
             levels = np.array([logit, logit - width, logit + width])
-        stated: FloatArray = np.add.reduce(parts.share * self._squash(levels), axis=1)
+        squashed = self._squash(levels)
+        if parts.share is None:
+            return squashed[:, 0]
+        stated: FloatArray = np.add.reduce(parts.share * squashed, axis=1)
         return stated
 
     def hit_probability(self, hits: HitFeatures) -> FloatArray:
@@ -253,24 +289,20 @@ class Calibrator:
     def _squash(self, logit: FloatArray) -> FloatArray:
         # Scaled into the clip range rather than cut at it, so that it stays strictly increasing.
         low, high = self.document.clip
-        return low + (high - low) * sigmoid(logit)
+        odds: FloatArray = np.exp(np.minimum(-logit, LARGEST_EXPONENT))
+        odds += 1.0
+        np.divide(high - low, odds, out=odds)
+        odds += low
+        return odds
 
-    def _extrapolated(self, served: ServedList) -> BoolArray:
+    def _extrapolated(self, scores: Sequence[float], corpus_size: int) -> BoolArray:
         low, high = self.document.trained_range.score
         smallest, largest = self.document.trained_range.corpus
-        if not smallest <= served.corpus_size <= largest:
-            return np.ones(len(served.scores), dtype=np.bool_)
-        return (served.scores < low) | (served.scores > high)
-
-    def _source(self, passage_language: str, query: QueryLanguages) -> str:
-        """Return ``CalibratedList.source`` for the hits of a language."""
-        if passage_language == UNDETERMINED or query.known <= 0.0:
-            return "pooled"
-        same = query.same(passage_language)
-        if max(same, query.known - same) < _CERTAIN:
-            return "mixture"
-        fitted = query.likeliest in self._labelled and passage_language in self._labelled
-        return f"{'relation' if fitted else 'fallback'}:{'same' if same >= _CERTAIN else 'cross'}"
+        if not smallest <= corpus_size <= largest:
+            return np.ones(len(scores), dtype=np.bool_)
+        if scores[0] <= high and scores[-1] >= low:
+            return np.zeros(len(scores), dtype=np.bool_)
+        return np.array([not low <= score <= high for score in scores])
 
     def _answerable(
         self,
@@ -281,7 +313,7 @@ class Calibrator:
     ) -> float:
         background, log_corpus = shared
         first = float(scores[0])
-        columns = {
+        values = {
             "score": first,
             "gap": first - (float(scores[1]) if len(scores) > 1 else background),
             "language_lead": stand.lead[0],
@@ -290,9 +322,8 @@ class Calibrator:
             "log_language_corpus": log(stand.size[0]),
             "same": query.same(stand.languages[0]),
         }
-        head = self.document.first_hit
-        terms = (c * columns[f] for f, c in zip(head.features, head.coef, strict=True))
-        return float(self._squash(np.array(sum(terms) + head.intercept)))
-
-
-_CERTAIN = 1.0 - 1e-6
+        logit = self.document.first_hit.intercept
+        for feature, weight in self._first_hit:
+            logit += weight * values[feature]
+        low, high = self.document.clip
+        return low + (high - low) / (1.0 + exp(min(-logit, LARGEST_EXPONENT)))

@@ -8,12 +8,14 @@ are
     u' V u   with  V = T(w) C T(w)',      linear in the nine products of w with itself
 
 for parameters ``theta`` with covariance ``C``. An uncertain query language, and offsets of single
-languages, make a probability an average of several parts; ``Parts`` holds those of all hits.
+languages, make a probability an average of several parts; ``HitParts`` holds those of all hits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain, zip_longest
+from math import log
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -61,6 +63,7 @@ class Share(NamedTuple):
 
 _NO_OFFSET = LanguageOffset()
 _CERTAIN = 1.0 - 1e-9
+_NEARLY_CERTAIN = 1.0 - 1e-6
 ANY_OTHER = "*"
 """Stands for every passage language that neither the query may be in nor has an offset."""
 
@@ -126,55 +129,140 @@ class QueryLanguages:
         return shares if self.known >= _CERTAIN else [*shares, self._pooled]
 
 
-class Parts(NamedTuple):
-    """The parts of the probabilities of n hits, arrays of shape (parts, n).
+def _numbers(share: Share, *, plain: bool) -> tuple[float, ...]:
+    """Return a share as the numbers of a row of ``HitParts``, without those that are all 0."""
+    numbers = share.share, _NUMBERS[share.relation]
+    if plain:
+        return numbers
+    query, passage = share.query_offset, share.passage_offset
+    return (
+        *numbers,
+        query.intercept + passage.intercept,
+        query.slope + passage.slope,
+        query.sd * query.sd + passage.sd * passage.sd,
+    )
+
+
+_NUMBERS = {relation: float(number) for number, relation in enumerate(RELATIONS)}
+_PLAIN, _FULL = 2, 5
+_REMEMBERED = 512
+
+
+class Judged(NamedTuple):
+    """What is the same for all hits in one language.
 
     Attributes:
-        share: The shares of a hit sum to 1; parts that it does not have have the share 0.
-        relation: Which of ``RELATIONS`` states the part.
-        intercept: What the languages add to the logit.
-        slope: The same, for each unit of the score.
-        variance: What they add to its variance.
+        parts: What their probability is averaged from, as numbers one after the other.
+        source: ``CalibratedList.source``.
     """
 
-    share: FloatArray
-    relation: NDArray[np.intp]
+    parts: tuple[float, ...]
+    source: str
+
+
+class QueryView:
+    """A query's languages as the hits of its list need them, a language worked out once.
+
+    Args:
+        languages: What is believed about them.
+        labelled: Languages that the fit had labels of.
+        plain: Whether languages add nothing to logits and variances, whichever they are.
+    """
+
+    def __init__(self, languages: QueryLanguages, labelled: frozenset[str], *, plain: bool) -> None:
+        self.languages = languages
+        self._labelled = labelled
+        self.plain = plain
+        self._known: dict[str, Judged] = {}
+        self._split: dict[str, tuple[float, ...]] = {}
+
+    def of(self, passage_language: str) -> Judged:
+        """Return what is the same for all hits in a language."""
+        found = self._known.get(passage_language)
+        if found is None:
+            parts = self._parts(self.languages.kind(passage_language))
+            found = Judged(parts, self._source(passage_language))
+            if len(self._known) < _REMEMBERED:
+                self._known[passage_language] = found
+        return found
+
+    def _parts(self, kind: str) -> tuple[float, ...]:
+        found = self._split.get(kind)
+        if found is None:
+            rows = [_numbers(share, plain=self.plain) for share in self.languages.split(kind)]
+            found = self._split[kind] = tuple(chain(*rows))
+        return found
+
+    def _source(self, passage_language: str) -> str:
+        query = self.languages
+        if passage_language == UNDETERMINED or query.known <= 0.0:
+            return "pooled"
+        same = query.same(passage_language)
+        if max(same, query.known - same) < _NEARLY_CERTAIN:
+            return "mixture"
+        fitted = query.likeliest in self._labelled and passage_language in self._labelled
+        relation = "same" if same >= _NEARLY_CERTAIN else "cross"
+        return f"{'relation' if fitted else 'fallback'}:{relation}"
+
+
+class Offsets(NamedTuple):
+    """What languages add to the parts of n hits, float64 arrays of shape (parts, n).
+
+    Attributes:
+        intercept: To the logit.
+        slope: To the logit, for each unit of the score.
+        variance: To the variance of the logit.
+    """
+
     intercept: FloatArray
     slope: FloatArray
     variance: FloatArray
 
-    def of(self, by_relation: FloatArray) -> FloatArray:
-        """Return the members of an array of shape (relations, n) that belong to the parts."""
-        found: FloatArray = np.take_along_axis(by_relation, self.relation, axis=0)
-        return found
+
+class HitParts(NamedTuple):
+    """The parts of the probabilities of n hits.
+
+    Attributes:
+        place: Where in a flat array of shape (relations, n) a part's relation and hit are; of
+            shape (parts, n).
+        share: The shares of a hit sum to 1, shape (parts, n); ``None`` where each has one part.
+        offsets: ``None`` where languages add nothing.
+    """
+
+    place: NDArray[np.intp]
+    share: FloatArray | None
+    offsets: Offsets | None
 
 
-def parts_of(stand: Standings, query: QueryLanguages) -> Parts:
-    """Return what the probabilities of hits are averaged from."""
-    kinds = [query.kind(language) for language in stand.languages]
-    column = {kind: at for at, kind in enumerate(dict.fromkeys(kinds))}
-    rows = [[_row(share) for share in query.split(kind)] for kind in column]
-    most = max(map(len, rows))
-    table = np.array([own + [_NOTHING] * (most - len(own)) for own in rows])
-    columns = [column[kind] for kind in kinds]
-    share, relation, intercept, slope, variance = table[
-        [columns[at] for at in stand.language]
-    ].transpose(2, 1, 0)
-    return Parts(share, relation.astype(np.intp), intercept, slope, variance)
+def laid_out(
+    scores: FloatArray, stand: Standings, judged: Sequence[Judged], *, plain: bool
+) -> tuple[FloatArray, HitParts]:
+    """Return ``u`` of the hits of a list, shape (6, n), and their parts.
 
-
-_NOTHING = (0.0,) * 5
-_NUMBERS = {relation: float(number) for number, relation in enumerate(RELATIONS)}
-
-
-def _row(part: Share) -> tuple[float, ...]:
-    query, passage = part.query_offset, part.passage_offset
-    return (
-        part.share,
-        _NUMBERS[part.relation],
-        query.intercept + passage.intercept,
-        query.slope + passage.slope,
-        query.sd * query.sd + passage.sd * passage.sd,
+    Args:
+        scores: Of the hits.
+        stand: How they stand in their languages.
+        judged: What is the same for the hits in each of ``stand.languages``.
+        plain: Whether languages add nothing.
+    """
+    n = len(scores)
+    columns = zip_longest(*[one.parts for one in judged], fillvalue=0.0)
+    table = np.array([stand.best, stand.lead, [log(size) for size in stand.size], *columns])
+    of_hits = table.take(np.array(stand.language, dtype=np.intp), axis=1)
+    rank = np.array(stand.rank, dtype=np.float64)
+    hits = np.empty((_OWN, n))
+    hits[0] = 1.0
+    hits[1] = scores
+    np.log(rank, out=hits[2])
+    np.multiply(of_hits[1], rank == 1.0, out=hits[3])
+    np.subtract(of_hits[0], scores, out=hits[4])
+    hits[5] = of_hits[2]
+    parts = of_hits[3:].reshape(-1, _PLAIN if plain else _FULL, n)
+    place = (parts[:, 1] * n + np.arange(n)).astype(np.intp)
+    return hits, HitParts(
+        place,
+        parts[:, 0] if len(parts) > 1 else None,
+        None if plain else Offsets(parts[:, 2], parts[:, 3], parts[:, 4]),
     )
 
 
@@ -184,40 +272,53 @@ class CompiledHeads:
     def __init__(self, hit: LinearHead, pooled: LinearHead) -> None:
         heads = ((hit, 1.0), (hit, 0.0), (pooled, 0.0))
         placings = [_placing(head, same) for head, same in heads]
-        self._weights: FloatArray = np.stack(
+        weights = np.stack(
             [p @ np.append(h.coef, h.intercept) for p, (h, _) in zip(placings, heads, strict=True)],
             axis=1,
-        ).reshape(_SHARED, -1)
+        )
         spreads = [
             np.einsum("iup,pq,jvq->ijuv", p, h.covariance_matrix(), p)
             for p, (h, _) in zip(placings, heads, strict=True)
         ]
-        self._spreads: FloatArray = np.stack(spreads, axis=2).reshape(_SHARED * _SHARED, -1)
+        # What is linear in w times its first member, 1, and what is linear in the other products.
+        whole = np.zeros((_SHARED * _SHARED, len(RELATIONS) * (1 + _OWN), _OWN))
+        whole[:_SHARED, : len(RELATIONS)] = weights
+        whole[:, len(RELATIONS) :] = np.stack(spreads, axis=2).reshape(_SHARED * _SHARED, -1, _OWN)
+        self._whole: FloatArray = whole.reshape(_SHARED * _SHARED, -1)
+        self._weights: FloatArray = whole[:, : len(RELATIONS)].reshape(_SHARED * _SHARED, -1)
 
-    def logits(self, hits: FloatArray, background: float, log_corpus: float) -> FloatArray:
-        """Return the logits of hits under each relation.
+    def logits(
+        self, hits: FloatArray, background: float, log_corpus: float, *, varying: bool
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return the logits of hits under each relation, and their variances.
 
         Args:
-            hits: ``u`` without its 1: score, log R, lead, lag and log M, shape (5, n).
+            hits: ``u``: 1, score, log R, lead, lag and log M, shape (6, n).
             background: Of the list.
             log_corpus: log N of the list.
+            varying: Whether the variances are wanted; there are none otherwise.
 
         Returns:
-            float64 of shape (relations, n).
+            Two float64 arrays of shape (relations, n).
         """
-        shared = np.array([1.0, background, log_corpus])
-        weights = (shared @ self._weights).reshape(len(RELATIONS), _OWN)
-        found: FloatArray = weights[:, 1:] @ hits + weights[:, :1]
-        return found
-
-    def variances(self, hits: FloatArray, background: float, log_corpus: float) -> FloatArray:
-        """Return the variances of these logits; arguments and shape as of ``logits``."""
-        shared = np.array([1.0, background, log_corpus])
-        products = np.outer(shared, shared).ravel()
-        spreads = (products @ self._spreads).reshape(len(RELATIONS), _OWN, _OWN)
-        own = np.concatenate([np.ones((1, hits.shape[1])), hits])
-        found: FloatArray = np.add.reduce((spreads @ own) * own, axis=1)
-        return found
+        products = np.array(
+            [
+                1.0,
+                background,
+                log_corpus,
+                background,
+                background * background,
+                background * log_corpus,
+                log_corpus,
+                log_corpus * background,
+                log_corpus * log_corpus,
+            ]
+        )
+        whole = products @ (self._whole if varying else self._weights)
+        found: FloatArray = whole.reshape(-1, _OWN) @ hits
+        logits, spread = found[: len(RELATIONS)], found[len(RELATIONS) :]
+        products_of_own = spread.reshape(-1, _OWN, hits.shape[1]) * hits
+        return logits, np.add.reduce(products_of_own, axis=1)
 
 
 def _placing(head: LinearHead, same: float) -> FloatArray:

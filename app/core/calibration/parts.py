@@ -140,6 +140,12 @@ class LanguageOffsets(Part):
             LanguageOffset(sd=self.unlisted_passage_sd),
         )
 
+    def are_none(self) -> bool:
+        """Return whether no language adds anything, listed or not."""
+        none = LanguageOffset()
+        listed = (*self.query.values(), *self.passage.values(), *self._unlisted)
+        return all(offset == none for offset in listed)
+
     def lowest_slopes(self) -> tuple[float, float]:
         """Return the lowest sum of slopes for one language on both sides, and for two."""
         none = LanguageOffset()

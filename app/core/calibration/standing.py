@@ -6,7 +6,6 @@ Passages of one language compete for being the answer, translations do not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from app.core.calibration.document import RankRange
@@ -29,29 +28,38 @@ class LanguageStanding(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Standings:
-    """The standings of all hits of a list.
+class Standings(NamedTuple):
+    """The standings of all hits of a list: what each hit, and what each language, has of its own.
 
     Attributes:
+        score: Score of every hit.
         languages: The distinct languages, in the order of their best hits.
         language: For every hit, which of them it is in.
-        rank: ``LanguageStanding.rank`` of every hit; the others likewise.
-        lead: In the order of the hits.
-        lag: In the order of the hits.
-        size: In the order of the hits.
+        rank: ``LanguageStanding.rank`` of every hit.
+        best: Score of the best hit of every language.
+        lead: By how much it beats the next one.
+        size: ``LanguageStanding.size`` of every language.
     """
 
-    languages: list[str] = field(default_factory=list)
-    language: list[int] = field(default_factory=list)
-    rank: list[int] = field(default_factory=list)
-    lead: list[float] = field(default_factory=list)
-    lag: list[float] = field(default_factory=list)
-    size: list[int] = field(default_factory=list)
+    score: list[float]
+    languages: list[str]
+    language: list[int]
+    rank: list[int]
+    best: list[float]
+    lead: list[float]
+    size: list[int]
+
+    def of(self, at: int) -> LanguageStanding:
+        """Return the standing of a hit, counted from 0."""
+        language, rank = self.language[at], self.rank[at]
+        lead = self.lead[language] if rank == 1 else 0.0
+        return LanguageStanding(
+            rank, lead, self.best[language] - self.score[at], self.size[language]
+        )
 
     def each(self) -> list[LanguageStanding]:
         """Return the standing of every hit."""
-        return list(map(LanguageStanding, self.rank, self.lead, self.lag, self.size))
+        return [self.of(at) for at in range(len(self.rank))]
 
 
 def standings(
@@ -71,34 +79,27 @@ def standings(
         language_sizes: As in ``ServedList``.
         ranks: The background ranks.
     """
-    found = Standings()
-    place: dict[str, int] = {}
+    values: list[float] = scores.tolist()
+    place = {language: at for at, language in enumerate(dict.fromkeys(passage_languages))}
+    members = [place[language] for language in passage_languages]
+    floor = values[min(len(values), ranks.to_rank) - 1] if values else 0.0
+    counts, seconds = [0] * len(place), [floor] * len(place)
     best: list[float] = []
-    seconds: dict[int, float] = {}
-    counts: list[int] = []
-    for language, score in zip(passage_languages, scores.tolist(), strict=True):
-        at = place.setdefault(language, len(counts))
-        if at == len(counts):
-            counts.append(0)
+    rank: list[int] = []
+    for at, score in zip(members, values, strict=True):
+        number = counts[at] + 1
+        counts[at] = number
+        rank.append(number)
+        if number == 1:
             best.append(score)
-        counts[at] += 1
-        if counts[at] == 2:
+        elif number == 2:
             seconds[at] = score
-        found.language.append(at)
-        found.rank.append(counts[at])
-        found.lag.append(best[at] - score)
-    floor = float(scores[: ranks.to_rank][-1]) if len(scores) else 0.0
-    leads = [max(top - max(floor, seconds.get(at, floor)), 0.0) for at, top in enumerate(best)]
-    sizes = [max(language_sizes.get(language, 0), counts[at]) for language, at in place.items()]
-    found.languages.extend(place)
-    found.lead.extend(
-        [
-            leads[at] if rank == 1 else 0.0
-            for at, rank in zip(found.language, found.rank, strict=True)
-        ]
-    )
-    found.size.extend([sizes[at] for at in found.language])
-    return found
+    lead = [max(top - max(floor, second), 0.0) for top, second in zip(best, seconds, strict=True)]
+    size = [
+        max(language_sizes.get(language, 0), count)
+        for language, count in zip(place, counts, strict=True)
+    ]
+    return Standings(values, list(place), members, rank, best, lead, size)
 
 
 def language_standings(

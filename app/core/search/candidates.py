@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.calibration.calibrator import CalibratedList
-from app.core.calibration.standing import LanguageStanding
 from app.core.search.types import Hit
 from app.core.types import FloatArray, Passage
 
@@ -92,7 +91,7 @@ class Statements:
                 score_rank=at + 1,
                 language_weight=weight,
             )
-        ends, stand = stated.interval, stated.standings
+        ends = stated.interval
         return Hit(
             passage,
             score,
@@ -101,9 +100,7 @@ class Statements:
             extrapolated=bool(stated.extrapolated[at]),
             rank=rank,
             score_rank=at + 1,
-            standing=LanguageStanding(
-                stand.rank[at], stand.lead[at], stand.lag[at], stand.size[at]
-            ),
+            standing=stated.standings.of(at),
             language_weight=weight,
             interval=None if ends is None else (float(ends[0, at]), float(ends[1, at])),
             shadow_probability=None if self.shadow is None else float(self.shadow[at]),

@@ -215,3 +215,11 @@ def test_the_sigmoid_neither_overflows_nor_leaves_the_unit_interval(logit):
 def test_a_calibrator_names_its_parameters_and_how_many_candidates_it_needs():
     assert len(CALIBRATOR.id) == 12
     assert CALIBRATOR.candidates == calibrator_content()["background"]["to_rank"]
+
+
+def test_more_languages_than_are_remembered_are_stated_like_any_other():
+    languages = [f"q{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(600)]
+    scores = np.linspace(0.9, 0.1, 600)
+    stated = CALIBRATOR.calibrate(served(scores, languages, {"en": 1.0}))
+    assert set(stated.source) == {"fallback:cross"}
+    assert CALIBRATOR.calibrate(served(scores, languages, {"en": 1.0})).source == stated.source

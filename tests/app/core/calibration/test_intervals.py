@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.calibration.calibrator import HitFeatures, ServedList, background_score
+from app.core.calibration.calibrator import (
+    CalibratedList,
+    HitFeatures,
+    ServedList,
+    background_score,
+)
 from app.core.calibration.explanation import HitPosition, explain_hit, hit_features, score_offsets
 from app.core.calibration.standing import LanguageStanding
 from tests.calibrators import calibrator_content, make_calibrator, measured_content
@@ -114,6 +119,29 @@ def test_a_list_is_calibrated_as_its_hits_are_one_by_one(served, rise):
 def only(language: str, query: str) -> ServedList:
     scores = np.array([0.6, 0.5, 0.1])
     return ServedList(scores, [language] * 3, {query: 1.0}, 1000, {})
+
+
+@given(served_lists(), st.integers(1, 200), st.floats(0.0, 0.3))
+def test_what_is_stated_of_a_hit_is_the_same_to_the_last_bit_in_a_longer_list(served, more, drop):
+    """A list that reaches the last background rank says the same however far it goes on."""
+    depth = MEASURED.candidates
+    last = float(served.scores[-1])
+    first = np.concatenate([served.scores, np.full(max(depth - len(served.scores), 0), last)])
+    whole = np.concatenate([first, last - drop * np.arange(1, more + 1) / more])
+    languages = (*served.passage_languages, *["de", "und", "fr"] * 200)[: len(whole)]
+    size = dict.fromkeys(languages, 10_000)
+    posterior = served.query_posterior
+
+    def stated(n: int) -> CalibratedList:
+        return MEASURED.calibrate(ServedList(whole[:n], languages[:n], posterior, 90_000, size))
+
+    short, long = stated(len(first)), stated(len(whole))
+    assert short.interval is not None
+    assert long.interval is not None
+    n = len(first)
+    assert short.probability.tobytes() == long.probability[:n].tobytes()
+    assert short.interval.tobytes() == long.interval[:, :n].tobytes()
+    assert (short.answerable, short.source) == (long.answerable, long.source[:n])
 
 
 def test_a_language_without_labels_has_wider_intervals():

@@ -26,7 +26,13 @@ def candidates(*rows: tuple[str, float, float | None, str]) -> Candidates:
             source=("pooled",) * count,
             answerable=0.5,
             standings=Standings(
-                [], [0] * count, [1] * count, [0.0] * count, [0.0] * count, [9] * count
+                [score for _, score, _, _ in rows],
+                [language for _, _, _, language in rows],
+                list(range(count)),
+                [1] * count,
+                [score for _, score, _, _ in rows],
+                [0.0] * count,
+                [9] * count,
             ),
         )
     return Candidates(
