@@ -12,6 +12,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from app.core.calibration.feature_words import feature_in_words
+
 _SETTINGS = (
     ("monolingual", "mono/map"),
     ("cross-lingual", "cross/map"),
@@ -275,7 +277,9 @@ def _language_table(systems: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _weights(coef: Mapping[str, float]) -> str:
-    return ", ".join(f"{feature} {weight:.3f}" for feature, weight in coef.items())
+    return ", ".join(
+        f"{feature_in_words(feature)} {weight:.3f}" for feature, weight in coef.items()
+    )
 
 
 def estimate_text(value: Mapping[str, Any] | None) -> str:

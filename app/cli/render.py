@@ -11,6 +11,7 @@ from rich.text import Text
 from app.api.schemas.answer import ExplanationOut, HitOut, SearchResponse
 from app.cli.demonstration.evaluation import Agreement, DemoReport, Quartiles, Ranking
 from app.core.bundle import Bundle
+from app.core.calibration.feature_words import feature_in_words
 
 _TEXT_CHARACTERS = 240
 _NONE = "-"
@@ -117,7 +118,7 @@ def _explained(hit: HitOut, explanation: ExplanationOut) -> Table:
         )
         for term in head.terms:
             numbers = (f"{term.value:.3f}", f"{term.weight:+.3f}", f"{term.contribution:+.3f}")
-            table.add_row(f"  {term.feature}", *numbers)
+            table.add_row(f"  {feature_in_words(term.feature)}", *numbers)
         table.add_row("  constant", "", "", f"{head.intercept:+.3f}")
     return table
 

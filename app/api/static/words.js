@@ -12,12 +12,19 @@ const BANDS = [
   [0.0, "very unlikely relevant", "low"],
 ];
 
+// app/core/calibration/feature_words.py has the same words; a test compares the two.
 const FEATURES = {
   score: "similarity",
   background: "similarity of unrelated passages",
   log_corpus: "number of passages (log)",
+  log_language_corpus: "number of passages in its language (log)",
   log_language_rank: "rank within its language (log)",
+  language_lead: "lead over the next one in its language",
+  language_lag: "distance from the best one in its language",
+  gap: "lead over the next one",
   same: "same language as the question",
+  query_language: "language of the question",
+  passage_language: "language of the passage",
 };
 
 export function languageName(code) {
@@ -62,8 +69,10 @@ export function band(probability) {
 /** A feature of the calibrator; one that is not known here keeps its own name. */
 export function featureName(name) {
   const [left, right] = name.split("*");
-  if (right !== undefined) return `${FEATURES[right] ?? right}, if the language is the same`;
-  return FEATURES[left] ?? left;
+  if (right === undefined) return FEATURES[left] ?? left;
+  const word = FEATURES[right] ?? right;
+  if (left === "same") return `${word}, if the language is the same`;
+  return `${word}, for the ${FEATURES[left] ?? left}`;
 }
 
 /** What an answer says of the question as a whole: a sentence, and whether it is doubtful. */
