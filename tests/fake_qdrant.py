@@ -161,7 +161,8 @@ async def _batch(client: AsyncQdrantClient, name: str, asked: models.UpdateOpera
 
 async def _retrieve(client: AsyncQdrantClient, name: str, asked: models.PointRequest) -> Any:
     payload = True if asked.with_payload is None else asked.with_payload
-    return await client.retrieve(name, asked.ids, with_payload=payload)
+    vectors = asked.with_vector or False
+    return await client.retrieve(name, asked.ids, with_payload=payload, with_vectors=vectors)
 
 
 async def _scroll(client: AsyncQdrantClient, name: str, asked: models.ScrollRequest) -> Any:

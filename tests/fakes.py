@@ -231,6 +231,10 @@ class InMemoryStore:
             self._stored[passage_id].passage for passage_id in ids if passage_id in self._stored
         ]
 
+    async def embedded(self, ids: Sequence[str]) -> list[EmbeddedPassage]:
+        self._opened()
+        return [self._stored[passage_id] for passage_id in ids if passage_id in self._stored]
+
     async def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
         validate_queries(queries, self._opened().dim)
         return [self._nearest(query) for query in queries]

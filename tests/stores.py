@@ -16,7 +16,7 @@ from app.adapters.qdrant.collection import collection_name
 from app.adapters.qdrant.connection import QdrantConnection, connect
 from app.adapters.qdrant.options import QdrantOptions
 from app.adapters.qdrant.store import QdrantPassageStore
-from app.core.ports import PassageStore
+from app.core.ports import KeptStore
 from tests.fake_qdrant import fake_qdrant
 from tests.fakes import InMemoryStore
 
@@ -31,7 +31,7 @@ def local_connection() -> QdrantConnection:
     return QdrantConnection(QdrantOptions(url=""), client=AsyncQdrantClient(":memory:"))
 
 
-def _local_store(_directory: Path) -> PassageStore:
+def _local_store(_directory: Path) -> KeptStore:
     return QdrantPassageStore(local_connection(), "passages@local")
 
 
@@ -42,16 +42,16 @@ def fake_connection(*, api_key: str | None = None) -> QdrantConnection:
     return QdrantConnection(options, client=connect(options, transport=transport))
 
 
-def _fake_store(_directory: Path) -> PassageStore:
+def _fake_store(_directory: Path) -> KeptStore:
     return QdrantPassageStore(fake_connection(), "passages@fake")
 
 
-def _server_store(_directory: Path, *, grpc: bool = False) -> PassageStore:
+def _server_store(_directory: Path, *, grpc: bool = False) -> KeptStore:
     connection = QdrantConnection(QdrantOptions(url=SERVER_URL, grpc=grpc, timeout=30.0))
     return QdrantPassageStore(connection, collection_name("test", uuid4().hex))
 
 
-STORES: dict[str, Callable[[Path], PassageStore]] = {
+STORES: dict[str, Callable[[Path], KeptStore]] = {
     "memory": lambda _directory: InMemoryStore(),
     "edge": EdgePassageStore,
     "qdrant-local": _local_store,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from pydantic_core import from_json
 
 from app.core.passages.fields import BUILT_IN_FIELDS, field_values
@@ -93,3 +94,16 @@ def from_payload(payload: Mapping[str, Any]) -> Passage:
         document_id=payload.get("document_id"),
         span=None if span is None else (span[0], span[1]),
     )
+
+
+def from_point(payload: Mapping[str, Any] | None, vectors: Any) -> EmbeddedPassage:  # noqa: ANN401  of two engines
+    """Return what ``to_payload`` was given, from a point with its vectors by name.
+
+    Raises:
+        KeyError: The point holds no passage, or has no vector.
+        TypeError: Its members are of other types.
+        ValueError: They cannot be read.
+    """
+    found = payload or {}
+    vector = np.asarray(vectors[VECTOR_NAME], dtype=np.float32)
+    return EmbeddedPassage(from_payload(found), vector, found.get(HASH_KEY, ""))

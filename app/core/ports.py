@@ -245,6 +245,17 @@ class PassageStore(PassageWriter, Protocol):
         ...
 
 
+class KeptStore(PassageStore, Protocol):
+    """A ``PassageStore`` that also gives back vectors, so that passages can move elsewhere."""
+
+    async def embedded(self, ids: Sequence[str]) -> list[EmbeddedPassage]:
+        """Return the passages that exist, in the order of ``ids``, as they were stored.
+
+        Vectors are the engine's, normalised once more: equal to those stored up to rounding.
+        """
+        ...
+
+
 class Shelf(Protocol):
     """Where the collections of a deployment are: one for every encoder, one of which is served."""
 
@@ -264,7 +275,7 @@ class Shelf(Protocol):
         """Let another collection be the one that is served, atomically and durably."""
         ...
 
-    def store(self, collection: str) -> PassageStore:
+    def store(self, collection: str) -> KeptStore:
         """Return a store over a collection that may not exist yet; it is not open."""
         ...
 

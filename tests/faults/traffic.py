@@ -52,6 +52,7 @@ class Traffic:
 
     def __init__(self, url: str, *, is_down_expected: bool = False) -> None:
         self.saw = Saw()
+        self._url = url
         self._client = httpx.Client(base_url=url, timeout=30.0)
         self._is_down_expected = is_down_expected
         self._over = threading.Event()
@@ -79,13 +80,15 @@ class Traffic:
         self._over.set()
         for thread in self._threads:
             thread.join()
+        self._client.close()
 
     def lost(self) -> int:
         """Return how many acknowledged passages are not there."""
-        return sum(
-            self._client.get(f"/v1/passages/{passage_id}").status_code != httpx.codes.OK
-            for passage_id in self.saw.acknowledged
-        )
+        with httpx.Client(base_url=self._url, timeout=30.0) as client:
+            return sum(
+                client.get(f"/v1/passages/{passage_id}").status_code != httpx.codes.OK
+                for passage_id in self.saw.acknowledged
+            )
 
     def _search(self) -> None:
         body = {"query": "the water is warm", "timeout_ms": TIMEOUT_MS}

@@ -41,6 +41,11 @@ def refuse_unfinished(data_dir: Path) -> None:
         )
 
 
+def is_unpacked(data_dir: Path) -> bool:
+    """Return whether an archive was unpacked in a data directory, and waits to be put in place."""
+    return (data_dir / RESTORING / WHOLE).is_file()
+
+
 def unpack(archive: Path, data_dir: Path, *, reserve: int, on_bytes: OnBytes) -> Path:
     """Unpack an archive into a data directory that is empty or is not there.
 
@@ -63,7 +68,7 @@ def unpack(archive: Path, data_dir: Path, *, reserve: int, on_bytes: OnBytes) ->
     """
     manifest = read_manifest(archive)
     place = data_dir / RESTORING
-    if (place / WHOLE).is_file():
+    if is_unpacked(data_dir):
         _refuse_another(place, manifest)
         return place
     with file_errors(f"restore into {data_dir}"):

@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO
@@ -24,6 +24,7 @@ from app.adapters.calibrator_shelf import DIRECTORY as CALIBRATORS
 from app.adapters.disk_room import require_room
 from app.adapters.edge.directory import (
     LOCK_FILE,
+    RECORD_FILE,
     file_errors,
     hold_directory,
     remove_tree,
@@ -37,8 +38,10 @@ STAGE = ".backing-up"
 RESTORING = ".restoring"
 PRIVATE = 0o600
 
+LOG_FILES = frozenset(f"{LOG_FILE}{end}" for end in ("", "-wal", "-shm", "-journal"))
+"""The feedback log in a data directory."""
+
 _BLOCK = 1 << 20
-_DATABASE = {f"{LOG_FILE}{end}" for end in ("", "-wal", "-shm", "-journal")}
 
 OnBytes = Callable[[int, int], None]
 """Is told how many bytes are done, and how many there are."""
@@ -69,7 +72,14 @@ def stage_in(directory: Path, *, wanted: int, reserve: int) -> Iterator[Path]:
         remove_tree(stage)
 
 
-def copy_deployment(data_dir: Path, key_file: Path | None, stage: Path, on_bytes: OnBytes) -> None:
+def copy_deployment(
+    data_dir: Path,
+    key_file: Path | None,
+    stage: Path,
+    on_bytes: OnBytes,
+    *,
+    leave: Collection[str] = (),
+) -> None:
     """Copy a data directory and a key file while nobody changes them.
 
     Args:
@@ -77,6 +87,7 @@ def copy_deployment(data_dir: Path, key_file: Path | None, stage: Path, on_bytes
         key_file: Copied with it, where it exists.
         stage: From ``stage_in``.
         on_bytes: Is told how far it is.
+        leave: Names of what is not copied.
 
     Raises:
         StoreLockedError: A service has one of the collections open.
@@ -87,7 +98,7 @@ def copy_deployment(data_dir: Path, key_file: Path | None, stage: Path, on_bytes
         paths = [
             path
             for path in sorted(data_dir.rglob("*"))
-            if path.is_file() and _belongs(path.relative_to(data_dir))
+            if path.is_file() and _belongs(path.relative_to(data_dir), leave)
         ]
         total, done = sum(path.stat().st_size for path in paths), 0
         for path in paths:
@@ -97,7 +108,7 @@ def copy_deployment(data_dir: Path, key_file: Path | None, stage: Path, on_bytes
                 copy_with_holes(source, target)
             target.chmod(path.stat().st_mode & 0o777)
             on_bytes(done := done + path.stat().st_size, total)
-        if (data_dir / LOG_FILE).is_file():
+        if LOG_FILE not in leave and (data_dir / LOG_FILE).is_file():
             _copy_database(data_dir / LOG_FILE, stage / DATA / LOG_FILE)
         if key_file is not None and key_file.is_file():
             (stage / KEYS).write_bytes(key_file.read_bytes())
@@ -118,8 +129,16 @@ def copy_with_holes(source: IO[bytes], target: Path) -> str:
     return digest.hexdigest()
 
 
-def _belongs(relative: Path) -> bool:
-    return relative.name != LOCK_FILE and relative.parts[0] not in {STAGE, RESTORING, *_DATABASE}
+def collections_in(data_dir: Path) -> set[str]:
+    """Return the names of what keeps passages in a data directory, or says which are served."""
+    return {path.parent.name for path in data_dir.glob(f"*/{RECORD_FILE}")} | {
+        path.name for path in data_dir.glob("*.served")
+    }
+
+
+def _belongs(relative: Path, leave: Collection[str]) -> bool:
+    never = {STAGE, RESTORING, *LOG_FILES}
+    return relative.name != LOCK_FILE and relative.parts[0] not in {*never, *leave}
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from app.adapters.passage_payload import (
     field_key,
     field_payload,
     from_payload,
+    from_point,
     point_id,
     to_payload,
 )
@@ -227,6 +228,14 @@ class PassageShard:
     def get(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages that exist, in the order of ``ids``."""
         found = {record.id: _passage(record) for record in self._retrieve(ids, payload=True)}
+        return [found[key] for key in map(point_id, ids) if key in found]
+
+    def embedded(self, ids: Sequence[str]) -> list[EmbeddedPassage]:
+        """Return the passages that exist, with their vectors, in the order of ``ids``."""
+        found = {
+            record.id: from_point(record.payload, record.vector)
+            for record in self._retrieve(ids, payload=True, vector=True)
+        }
         return [found[key] for key in map(point_id, ids) if key in found]
 
     def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:

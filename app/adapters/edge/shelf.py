@@ -17,7 +17,7 @@ from pathlib import Path
 from app.adapters.edge.directory import indexed_with, replace_text
 from app.adapters.edge.store import EdgePassageStore
 from app.core.errors import StoreError
-from app.core.ports import PassageStore
+from app.core.ports import KeptStore
 from app.core.types import IndexedWith, Served
 
 SETTLE_SECONDS = 2.0
@@ -78,7 +78,7 @@ class EdgeShelf:
             raise StoreError(f"{served.collection!r} is no collection of {self._name!r}.")
         replace_text(self._pointer, json.dumps(asdict(served), indent=2) + "\n")
 
-    def store(self, collection: str) -> PassageStore:
+    def store(self, collection: str) -> KeptStore:
         """Return a store over a collection; it is not open."""
         return EdgePassageStore(
             self._root / collection, settle_seconds=SETTLE_SECONDS, reserve=self._reserve

@@ -191,6 +191,11 @@ class EdgePassageStore:
         shard = self._opened().shard
         return shard.get([passage_id for passage_id in ids if is_usable_id(passage_id)])
 
+    async def embedded(self, ids: Sequence[str]) -> list[EmbeddedPassage]:
+        """Return the passages that exist, with their vectors, in the order of ``ids``."""
+        shard = self._opened().shard
+        return shard.embedded([passage_id for passage_id in ids if is_usable_id(passage_id)])
+
     async def content_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the content hash of every passage that exists; empty where it has none."""
         shard = self._opened().shard

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from qdrant_client import AsyncQdrantClient, models
@@ -18,6 +19,7 @@ from app.adapters.passage_payload import (
     field_key,
     field_payload,
     from_payload,
+    from_point,
     point_id,
     to_payload,
 )
@@ -144,6 +146,16 @@ class QdrantPoints:
                 found[passage.id] = passage
         return [found[passage_id] for passage_id in ids if passage_id in found]
 
+    async def embedded(self, ids: Sequence[str]) -> list[EmbeddedPassage]:
+        """Return the passages that exist, with their vectors, in the order of ``ids``."""
+        found: dict[str, EmbeddedPassage] = {}
+        for chunk in chunks(ids, CHUNK):
+            for record in await self._retrieve(chunk, payload=True, vector=True):
+                with _ours(record):
+                    embedded = from_point(record.payload, record.vector)
+                found[embedded.passage.id] = embedded
+        return [found[passage_id] for passage_id in ids if passage_id in found]
+
     async def content_hashes(self, ids: Sequence[str]) -> dict[str, str]:
         """Return the content hash of every passage that exists; empty where it has none."""
         hashes: dict[str, str] = {}
@@ -264,12 +276,12 @@ class QdrantPoints:
         return {str(code): n for code, n in counts.items()}
 
     async def _retrieve(
-        self, ids: Collection[str], *, payload: bool | list[str]
+        self, ids: Collection[str], *, payload: bool | list[str], vector: bool = False
     ) -> list[models.Record]:
         keys: list[Any] = [str(point_id(passage_id)) for passage_id in ids]
         return await self._call(
             "read passages",
-            lambda c: c.retrieve(self._collection, keys, with_payload=payload),
+            lambda c: c.retrieve(self._collection, keys, with_payload=payload, with_vectors=vector),
         )
 
     async def _scroll(
@@ -328,8 +340,14 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _passage(point: models.Record | models.ScoredPoint) -> Passage:
-    try:
+    with _ours(point):
         return from_payload(point.payload or {})
+
+
+@contextmanager
+def _ours(point: models.Record | models.ScoredPoint) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"The point {point.id} on the Qdrant server holds no passage of Isoglot: {error!r}."

@@ -11,7 +11,7 @@ from app.adapters.qdrant.collection import (
 from app.adapters.qdrant.connection import QdrantConnection
 from app.adapters.qdrant.options import QdrantOptions
 from app.adapters.qdrant.store import QdrantPassageStore
-from app.core.ports import PassageStore
+from app.core.ports import KeptStore
 from app.core.types import IndexedWith, Served
 
 
@@ -44,7 +44,7 @@ class QdrantShelf:
         """Let the alias point to another collection, in one step."""
         await serve_collection(self._connection, self._name, served)
 
-    def store(self, collection: str) -> PassageStore:
+    def store(self, collection: str) -> KeptStore:
         """Return a store over a collection; it is not open."""
         return QdrantPassageStore(self._connection, collection)
 

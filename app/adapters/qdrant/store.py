@@ -161,6 +161,11 @@ class QdrantPassageStore:
         points = self._opened().points
         return await points.get([passage_id for passage_id in ids if is_usable_id(passage_id)])
 
+    async def embedded(self, ids: Sequence[str]) -> list[EmbeddedPassage]:
+        """Return the passages that exist, with their vectors, in the order of ``ids``."""
+        points = self._opened().points
+        return await points.embedded([i for i in ids if is_usable_id(i)])
+
     async def content_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the content hash of every passage that exists; empty where it has none."""
         points = self._opened().points

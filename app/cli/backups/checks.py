@@ -8,7 +8,6 @@ from importlib.metadata import version
 
 from app.adapters.backups.manifest import BackupManifest, Check, KnownHit
 from app.bootstrap import Runtime, open_as_served
-from app.cli.exits import CannotStartError
 from app.core.ports import PassageStore
 from app.core.search.types import SearchRequest
 from app.core.types import PassageFilter
@@ -19,19 +18,6 @@ TOLERANCE = 1e-5
 """How far a score or probability may be from what it was: the last digits of float32."""
 
 _QUERY_CHARACTERS = 200
-
-
-def refuse_server(settings: Settings) -> None:
-    """Check that passages are in the data directory.
-
-    Raises:
-        CannotStartError: They are on a Qdrant server.
-    """
-    if settings.qdrant_url is not None:
-        raise CannotStartError(
-            "ISOGLOT_QDRANT_URL is set: passages on a Qdrant server are backed up by its own "
-            "snapshots. See the section on backup of docs/deploy.md."
-        )
 
 
 async def facts_of(settings: Settings, queries: int) -> BackupManifest:

@@ -19,11 +19,12 @@ def backup(
     bundle: BundleOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Write the data directory and the key file into one archive, while no service runs.
+    """Write a deployment into one archive: passages, feedback, calibrators, keys.
 
-    Passages, vectors, indexes, feedback and its key, calibrators, API keys (hashed) and which
-    bundle they belong to; the bundle itself is kept where it came from. Who reads the archive
-    reads all passages: it is readable by its owner alone.
+    Passages with their vectors, of the data directory (while no service runs) or of a Qdrant
+    server; feedback and its key, of a file or of PostgreSQL; calibrators, API keys (hashed) and
+    which bundle they belong to; the bundle itself is kept where it came from. Who reads the
+    archive reads all passages: it is readable by its owner alone.
     """
     with friendly_errors():
         settings = settings_from(bundle=bundle, data_dir=data_dir)
@@ -44,7 +45,8 @@ def restore(
 ) -> None:
     """Unpack an archive into an empty data directory, and check that it answers as it did.
 
-    Nothing is put in place unless every file is what it was. The key file is written where
+    Passages go to the Qdrant server, and feedback to PostgreSQL, where the settings name one,
+    wherever they came from. Nothing is put in place unless every file is what it was. The key file is written where
     ISOGLOT_KEY_FILE says, unless there is one. Exit code 1: it is restored, but a known query was
     answered otherwise.
     """

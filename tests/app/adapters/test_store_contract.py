@@ -17,7 +17,7 @@ from app.core.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from app.core.ports import PassageStore
+from app.core.ports import KeptStore, PassageStore
 from app.core.types import (
     EmbeddedPassage,
     NearestQuery,
@@ -40,19 +40,19 @@ SEA = PassageFilter(languages=frozenset({"en", "de"}))
 
 
 @pytest.fixture(params=STORE_PARAMS)
-def closed_store(request: pytest.FixtureRequest, store_directory: Path) -> PassageStore:
+def closed_store(request: pytest.FixtureRequest, store_directory: Path) -> KeptStore:
     return STORES[request.param](store_directory / "collection")
 
 
 @pytest.fixture
-async def store(closed_store: PassageStore) -> AsyncIterator[PassageStore]:
+async def store(closed_store: KeptStore) -> AsyncIterator[KeptStore]:
     await closed_store.open(FAKE_COLLECTION)
     yield closed_store
     await closed_store.close()
 
 
 @pytest.fixture
-async def corpus_store(store: PassageStore) -> PassageStore:
+async def corpus_store(store: KeptStore) -> KeptStore:
     await store.upsert(embed(CORPUS), durable=False)
     return store
 
@@ -149,6 +149,20 @@ class TestWriting:
             passages["no-language"],
             passages["en-sea"],
         ]
+
+    async def test_passages_come_back_with_their_vectors_and_hashes(self, store):
+        given = [replace(e, content_hash=f"hash of {e.passage.id}") for e in embed(CORPUS)]
+        await store.upsert(given, durable=False)
+
+        asked = [embedded.passage.id for embedded in reversed(given)]
+        found = await store.embedded(["missing", "", *asked])
+
+        assert [(e.passage, e.content_hash) for e in found] == [
+            (e.passage, e.content_hash) for e in reversed(given)
+        ]
+        for embedded, expected in zip(found, reversed(given), strict=True):
+            assert embedded.vector.dtype == np.float32
+            np.testing.assert_allclose(embedded.vector, expected.vector, atol=1e-6)
 
     async def test_metadata_keeps_every_digit_and_character(self, store):
         floats = np.random.default_rng(3).standard_normal(200).tolist()
