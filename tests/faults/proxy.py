@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Literal, Self
 
 Mode = Literal["pass", "delay", "cut", "swallow", "corrupt"]
@@ -59,11 +60,13 @@ class Proxy:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(
-            self._pump(reader, downstream, answers=False),
-            self._pump(upstream, writer, answers=True),
-            return_exceptions=True,
-        )
+        # Cancelled at the end of the block, which nobody has to hear of.
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(
+                self._pump(reader, downstream, answers=False),
+                self._pump(upstream, writer, answers=True),
+                return_exceptions=True,
+            )
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
@@ -82,7 +85,5 @@ class Proxy:
                     block = block[:half] + b"\xff" * (len(block) - half)
                 writer.write(block)
                 await writer.drain()
-        except OSError:
-            pass
         finally:
             writer.close()

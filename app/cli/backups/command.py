@@ -46,9 +46,9 @@ def restore(
     """Unpack an archive into an empty data directory, and check that it answers as it did.
 
     Passages go to the Qdrant server, and feedback to PostgreSQL, where the settings name one,
-    wherever they came from. Nothing is put in place unless every file is what it was. The key file is written where
-    ISOGLOT_KEY_FILE says, unless there is one. Exit code 1: it is restored, but a known query was
-    answered otherwise.
+    wherever they came from. Nothing is put in place unless every file is what it was. The key
+    file is written where ISOGLOT_KEY_FILE says, unless there is one. Exit code 1: it is restored,
+    but a known query was answered otherwise.
     """
     with friendly_errors():
         settings = settings_from(bundle=bundle, data_dir=data_dir)

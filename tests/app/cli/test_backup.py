@@ -170,8 +170,8 @@ def test_another_calibrator_after_a_restore_is_told(isoglot, archive, data, bund
     shutil.rmtree(data)
     finish = restoring.put_in_place
 
-    def finish_otherwise(data_dir, key_file):
-        finish(data_dir, key_file)
+    def finish_otherwise(data_dir, key_file, **options):
+        finish(data_dir, key_file, **options)
         promote(data_dir, bundle, intercept=-1.0)
 
     monkeypatch.setattr("app.cli.backups.restore.put_in_place", finish_otherwise)
