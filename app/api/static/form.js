@@ -5,7 +5,16 @@ import { Problem } from "./api.js";
 import { counted, direction, languageName, percent } from "./words.js";
 
 // Element of the form to parameter of the address.
-const PARAMETERS = { query: "q", mode: "mode", asked: "asked", limit: "limit", minimum: "min", order: "order", filter: "filter" };
+const PARAMETERS = { query: "q", retrieval: "retrieval", mode: "mode", asked: "asked", limit: "limit", minimum: "min", order: "order", filter: "filter" };
+
+// What needs a probability, which hybrid retrieval has none of.
+const NEEDS_PROBABILITY = ["mode", "minimum"];
+
+const NOT_INDEXED =
+  "Words are not indexed here. Whoever runs the service can start it with ISOGLOT_HYBRID=true, which " +
+  "indexes them; then passages are found by words, too.";
+const WITHOUT_PROBABILITY =
+  "By meaning and words nothing has a probability: choices that need one are off.";
 
 const COVERAGE = {
   labels: "probabilities were fitted on labels in this language",
@@ -31,7 +40,8 @@ export function question() {
   const body = { query: byId("query").value, limit: Number(byId("limit").value) };
   const language = languageOptions();
   if (Object.keys(language).length) body.language = language;
-  if (byId("minimum").value) body.min_probability = Number(byId("minimum").value);
+  if (byId("retrieval").value !== "dense") body.retrieval = byId("retrieval").value;
+  if (chosen("minimum")) body.min_probability = Number(chosen("minimum"));
   if (byId("order").value !== "probability") body.rank_by = byId("order").value;
   if (byId("filter").value.trim()) body.filter = parsedFilter(byId("filter").value);
   return body;
@@ -41,9 +51,24 @@ function languageOptions() {
   const options = {};
   const passages = chosenLanguages();
   if (passages.length) options.passages = passages;
-  if (byId("mode").value !== "any") options.mode = byId("mode").value;
+  if (chosen("mode") && chosen("mode") !== "any") options.mode = chosen("mode");
   if (byId("asked").value) options.query = byId("asked").value;
   return options;
+}
+
+/** The value of a field; empty where the way of retrieval turns it off. */
+function chosen(id) {
+  return byId(id).disabled ? "" : byId(id).value;
+}
+
+/** Turn off what the chosen way of retrieval has no use for, and say why. */
+export function suitRetrieval() {
+  const hybrid = byId("retrieval").value === "hybrid";
+  for (const id of NEEDS_PROBABILITY) byId(id).disabled = hybrid;
+  const [first] = byId("order").options;
+  first.textContent = hybrid ? "words and meaning" : "probability";
+  const [, withWords] = byId("retrieval").options;
+  byId("words").textContent = withWords.disabled ? NOT_INDEXED : hybrid ? WITHOUT_PROBABILITY : "";
 }
 
 function chosenLanguages() {
@@ -78,7 +103,7 @@ export function writeAddress() {
   history.replaceState(null, "", url);
 }
 
-/** Fill in the form from the address; languages need `showLanguages` first. */
+/** Fill in the form from the address; languages need `showCollection` first. */
 export function readAddress() {
   const parameters = new URL(location.href).searchParams;
   for (const [id, parameter] of Object.entries(PARAMETERS)) {
@@ -91,13 +116,14 @@ export function readAddress() {
   for (const box of document.querySelectorAll("#languages input")) {
     box.checked = parameters.getAll("in").includes(box.value);
   }
+  suitRetrieval();
 }
 
 function standard(field) {
   return field.options ? [...field.options].find((option) => option.defaultSelected)?.value : "";
 }
 
-/** Offer the languages and the fields of the collection. */
+/** Offer the languages and the fields of the collection, and its words where they are indexed. */
 export function showCollection(collection) {
   byId("languages").replaceChildren(...collection.languages.map(languageChip));
   byId("asked").replaceChildren(byId("asked").options[0]);
@@ -105,6 +131,7 @@ export function showCollection(collection) {
     if (code !== "und") byId("asked").append(new Option(languageName(code), code));
   }
   const fields = Object.entries(collection.fields).map(([name, kind]) => `${name} (${kind})`);
+  byId("retrieval").options[1].disabled = !collection.words_indexed;
   byId("fields").textContent = `Fields: ${fields.join(", ")}.`;
 }
 

@@ -10,6 +10,8 @@ const HEADS = {
   pooled: "languages not known",
 };
 
+const isHybrid = (hit) => hit.lexical_score !== null;
+
 export function hitItem(hit, candidates) {
   const item = element("li", "hit", headOf(hit), textOf(hit), numbersOf(hit));
   item.tabIndex = -1;
@@ -22,7 +24,8 @@ export function hitItem(hit, candidates) {
 function headOf(hit) {
   const head = element("div", "head", element("span", "rank", hit.rank));
   if (hit.probability === null) {
-    head.append(element("span", "band low", "no probability"));
+    const why = isHybrid(hit) ? "hybrid search" : "no calibrator";
+    head.append(element("span", "band low", `no probability: ${why}`));
   } else {
     const { word, colour } = band(hit.probability);
     head.append(
@@ -50,6 +53,7 @@ function numbersOf(hit) {
   for (const part of [`score ${hit.score.toFixed(3)}`, source, hit.id]) {
     small.append(element("span", "", part));
   }
+  if (isHybrid(hit)) small.append(element("span", "", `words ${hit.lexical_score.toFixed(2)}`));
   const interval = hit.probability_interval;
   if (interval) {
     const [low, high] = interval.map(percent);
@@ -64,6 +68,7 @@ function numbersOf(hit) {
 }
 
 function explanationOf(hit, candidates) {
+  if (isHybrid(hit)) return fusionOf(hit, candidates);
   const details = element("details", "explanation", element("summary", "", "Why this probability?"));
   const { rank_before: before, language_weight: weight, heads, calibrator } = hit.explanation;
   const ranks = before === hit.rank
@@ -76,6 +81,16 @@ function explanationOf(hit, candidates) {
   for (const head of heads) details.append(headTable(head));
   if (heads.length > 1) details.append(element("p", "", mixed(heads, hit.probability)));
   return details;
+}
+
+function fusionOf(hit, candidates) {
+  const { rank_before: bySimilarity, lexical_rank: byWords, fusion } = hit.explanation;
+  const words = byWords === null
+    ? "it shares no word with the question"
+    : `rank ${byWords} by its words`;
+  const ranks = `Rank ${bySimilarity} by similarity, ${words}, of ${counted(candidates, "candidate")}. `;
+  const joined = `Joined (reciprocal rank fusion) they make ${fusion.toFixed(4)}, which orders and has no other meaning.`;
+  return element("details", "explanation", element("summary", "", "Why this place?"), element("p", "", ranks + joined));
 }
 
 function headTable(head) {

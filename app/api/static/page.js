@@ -4,7 +4,7 @@ import { Problem, call, key } from "./api.js";
 import { hideAnswer, showAnswer, showProblem } from "./answer.js";
 import { windowBias } from "./bias.js";
 import { byId } from "./dom.js";
-import { question, readAddress, showCollection, showExamples, writeAddress } from "./form.js";
+import { question, readAddress, showCollection, showExamples, suitRetrieval, writeAddress } from "./form.js";
 import { listen } from "./keyboard.js";
 
 const TYPING_PAUSE_MS = 250;
@@ -182,7 +182,10 @@ byId("search").addEventListener("submit", (event) => {
 });
 byId("query").addEventListener("input", later);
 byId("query").addEventListener("compositionend", later);
-byId("options").addEventListener("change", search);
+byId("options").addEventListener("change", () => {
+  suitRetrieval();
+  search();
+});
 byId("previous").addEventListener("click", () => turnTo(at - 1));
 byId("next").addEventListener("click", nextPage);
 byId("copy").addEventListener("click", copyCommand);

@@ -82,7 +82,9 @@ export function verdict(answer) {
     return { doubtful: true, text: "The time was not enough for a whole answer." };
   }
   if (answerable === null) {
-    const text = "Found by similarity alone: no calibrator says how likely it is.";
+    const text = answer.warnings.some((warning) => warning.code === "no_hybrid_calibrator")
+      ? "No probability: this was found by meaning and words together."
+      : "Found by similarity alone: no calibrator says how likely it is.";
     return { doubtful: true, text };
   }
   if (answer.outcome === "no_confident_match" && answer.hits.length) {

@@ -69,6 +69,14 @@ def demo(browser, tmp_path_factory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def demo_with_words(browser, tmp_path_factory) -> Iterator[str]:
+    """Address of a service that holds the demo corpus with its words indexed."""
+    env = environment(tmp_path_factory.mktemp("words"), ISOGLOT_HYBRID="true")
+    with running("demo", env) as url:
+        yield url
+
+
 @pytest.fixture
 def guarded(browser, tmp_path) -> Iterator[tuple[str, str]]:
     """Address of an empty service that wants a key, and such a key."""

@@ -5,6 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.app.browser.asking import api, ask, ids
+
 LATIN = "Wie finde ich das Loch im Fahrradschlauch?"
 QUESTIONS = {
     "Latin": LATIN,
@@ -13,23 +15,6 @@ QUESTIONS = {
     "Thai": "ทำไมไม่ควรเอาน้ำแข็งประคบแผลไหม้",
     "Han": "哪些食物会破坏铸铁锅的油膜？",
 }
-
-
-def api(url: str, query: str, **options: object) -> Any:
-    response = httpx.post(f"{url}/v1/search", json={"query": query, **options})
-    return response.raise_for_status().json()
-
-
-def ask(page, query: str) -> None:
-    """Type a question, and wait for its answer; nothing is pressed."""
-    page.wait_for_selector("#languages label", state="attached")
-    with page.expect_response("**/v1/search"):
-        page.fill("#query", query)
-    page.wait_for_selector("#answer:not([hidden])")
-
-
-def ids(page) -> Any:
-    return page.locator(".hit .small span:nth-child(3)").all_text_contents()
 
 
 def percent(probability: float) -> str:
