@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from app.adapters.edge.directory import file_errors
+from app.adapters.stored_files import file_errors
 from app.core.errors import StorageFullError
 
 

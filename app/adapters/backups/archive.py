@@ -23,7 +23,8 @@ from pydantic import ValidationError
 
 from app.adapters.backups.manifest import BackupManifest, FileFacts
 from app.adapters.backups.stage import DATA, KEYS, PRIVATE, OnBytes, copy_with_holes
-from app.adapters.edge.directory import LOCK_FILE, file_errors
+from app.adapters.edge.directory import LOCK_FILE
+from app.adapters.stored_files import file_errors
 from app.adapters.whole_files import sync
 from app.core.bundle import file_sha256
 from app.core.errors import BackupError

@@ -17,7 +17,7 @@ from app.adapters.backups.archive import read_manifest, unpack_archive
 from app.adapters.backups.manifest import BackupManifest
 from app.adapters.backups.stage import DATA, KEYS, PRIVATE, RESTORING, OnBytes
 from app.adapters.disk_room import require_room
-from app.adapters.edge.directory import file_errors, remove_tree, replace_text, sync_tree
+from app.adapters.stored_files import file_errors, remove_tree, replace_text, sync_tree
 from app.adapters.whole_files import sync
 from app.core.errors import BackupError
 

@@ -22,14 +22,10 @@ from typing import IO
 
 from app.adapters.calibrator_shelf import DIRECTORY as CALIBRATORS
 from app.adapters.disk_room import require_room
-from app.adapters.edge.directory import (
-    LOCK_FILE,
-    RECORD_FILE,
-    file_errors,
-    hold_directory,
-    remove_tree,
-)
+from app.adapters.edge.directory import LOCK_FILE, hold_directory
+from app.adapters.edge.record import RECORD_FILE
 from app.adapters.feedback.sql import LOG_FILE
+from app.adapters.stored_files import file_errors, remove_tree
 from app.core.errors import BackupError
 
 DATA = "data"

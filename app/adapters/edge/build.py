@@ -16,8 +16,8 @@ from pathlib import Path
 
 import qdrant_edge as qe
 
-from app.adapters.edge.directory import file_errors
 from app.adapters.edge.shard import vector_config
+from app.adapters.stored_files import file_errors
 from app.core.errors import StoreError
 
 LINKS_PER_NODE = 16

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from app.adapters.edge.directory import CollectionDirectory, sync_tree
+from app.adapters.edge.directory import CollectionDirectory
 from app.adapters.edge.shard import PassageShard
+from app.adapters.stored_files import sync_tree
 from app.core.errors import StoreError, StoreUnavailableError
 from app.core.types import ANY_PASSAGE, CollectionSpec
 

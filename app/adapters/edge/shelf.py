@@ -14,8 +14,9 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from app.adapters.edge.directory import indexed_with, replace_text
+from app.adapters.edge.record import indexed_with
 from app.adapters.edge.store import EdgePassageStore
+from app.adapters.stored_files import replace_text
 from app.core.errors import StoreError
 from app.core.ports import KeptStore
 from app.core.types import IndexedWith, Served

@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 from app.adapters.disk_room import require_room, tree_bytes
 from app.adapters.edge.build import finish_build, start_build
 from app.adapters.edge.builds import SettledBuilds
-from app.adapters.edge.directory import RECORD_FILE, copy_tree, remove_tree, sync_tree
+from app.adapters.edge.record import RECORD_FILE
 from app.adapters.edge.searches import SharedSearches
 from app.adapters.edge.session import EdgeSession, IndexBuild
 from app.adapters.edge.shard import PassageShard
@@ -30,6 +30,7 @@ from app.adapters.store_validation import (
     validate_queries,
     validate_scan,
 )
+from app.adapters.stored_files import copy_tree, remove_tree, sync_tree
 from app.core.errors import CountMismatchError, StoreError, StoreUnavailableError
 from app.core.types import (
     ANY_PASSAGE,

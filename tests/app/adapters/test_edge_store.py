@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import qdrant_edge as qe
 
-from app.adapters.edge.directory import LOCK_FILE, RECORD_FILE
+from app.adapters.edge.directory import LOCK_FILE
+from app.adapters.edge.record import RECORD_FILE
 from app.adapters.edge.shard import PassageShard
 from app.adapters.edge.store import EdgePassageStore
 from app.core.errors import (
