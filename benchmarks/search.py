@@ -22,7 +22,7 @@ from typing import Any
 
 import qdrant_edge as qe
 
-from app.adapters.edge.shard import OVERSAMPLING, SEARCH_BEAM
+from app.adapters.edge.nearest import OVERSAMPLING, SEARCH_BEAM
 from app.adapters.encoders.onnx_encoder import OnnxEncoder
 from app.core.bundle import load_bundle
 from app.settings import load_settings

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import qdrant_edge as qe
 
-from app.adapters.edge.shard import vector_config
+from app.adapters.edge.engine import vector_config
 from app.adapters.stored_files import file_errors
 from app.core.errors import StoreError
 

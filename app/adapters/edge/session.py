@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from app.adapters.edge.directory import CollectionDirectory
 from app.adapters.edge.shard import PassageShard
@@ -16,8 +16,10 @@ from app.adapters.stored_files import sync_tree
 from app.core.errors import StoreError, StoreUnavailableError
 from app.core.types import ANY_PASSAGE, CollectionSpec
 
-SCAN = 128
-"""Passages read between two breaths of the event loop."""
+T = TypeVar("T")
+
+CHUNK = 128
+"""Passages read or written between two breaths of the event loop: about 10 ms at 384 dimensions."""
 
 
 @dataclass(eq=False, slots=True)
@@ -95,7 +97,7 @@ class EdgeSession:
             self.shard.forget_fields(fields)
             after = None
             # Without their index yet, writing them leaves the approximate index as it is.
-            while page := self.shard.scan(ANY_PASSAGE, SCAN, after):
+            while page := self.shard.scan(ANY_PASSAGE, CHUNK, after):
                 self.shard.rewrite_fields(page, fields)
                 after = page[-1].id
                 await asyncio.sleep(0)
@@ -117,7 +119,7 @@ class EdgeSession:
         async with self.writing():
             self.shard.create_words()
             after = None
-            while page := self.shard.scan(ANY_PASSAGE, SCAN, after):
+            while page := self.shard.scan(ANY_PASSAGE, CHUNK, after):
                 self.shard.write_words(page)
                 after = page[-1].id
                 await asyncio.sleep(0)
@@ -198,6 +200,11 @@ class EdgeSession:
         if self.build is not None and self.build.process is not None:
             with suppress(ProcessLookupError):
                 self.build.process.kill()
+
+
+def chunked(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield the items in pieces of ``CHUNK``."""
+    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
 
 
 def _create(directory: CollectionDirectory, path: Path, dim: int) -> PassageShard:

@@ -1,4 +1,4 @@
-"""One shard of Qdrant Edge: the only module that talks to the engine while the service runs.
+"""One shard of Qdrant Edge, and what it knows between two calls of the engine.
 
 Everything here is synchronous and short, and holds the GIL as the engine does. Callers validate
 before they write: the engine logs a write before it looks at it, so a write that it rejects is
@@ -7,30 +7,35 @@ applied all the same when the shard is loaded next.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 from uuid import UUID
 
 import qdrant_edge as qe
 
+from app.adapters.edge.counting import KeptCounts, count_points, count_values
+from app.adapters.edge.engine import (
+    engine_errors,
+    point_number,
+    record_passage,
+    vector_config,
+    vector_numbers,
+)
 from app.adapters.edge.filter import create_index, drop_index, engine_filter, indexed_fields
+from app.adapters.edge.nearest import search_nearest
 from app.adapters.edge.words import create_words, search_words, words_vector, write_words
 from app.adapters.passage_cache import PassageCache
 from app.adapters.passage_payload import (
     FIELDS_KEY,
     HASH_KEY,
     VECTOR_NAME,
-    field_key,
     field_payload,
-    from_payload,
     from_point,
     point_id,
     to_payload,
 )
-from app.core.errors import StoreError, WordsNotIndexedError
+from app.core.errors import WordsNotIndexedError
 from app.core.passages.fields import kind_of
 from app.core.types import (
     EmbeddedPassage,
@@ -41,45 +46,8 @@ from app.core.types import (
     Passage,
     PassageFilter,
     ScoredPassage,
-    VectorArray,
     WordsQuery,
 )
-
-SEARCH_BEAM = 128
-"""Candidates the approximate index keeps while it walks (``hnsw_ef``)."""
-
-KEPT_COUNTS = 256
-"""Filters whose passages per language are remembered until the next write."""
-
-OVERSAMPLING = 2.0
-"""How many times more candidates are taken from int8 vectors than are rescored exactly."""
-
-# Quantized vectors are not rescored by default, and their scores are off by up to 0.007.
-_EXACT_SCORES = qe.SearchParams(
-    hnsw_ef=SEARCH_BEAM,
-    quantization=qe.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
-)
-
-
-@contextmanager
-def engine_errors(action: str) -> Iterator[None]:
-    """Translate what the engine raises.
-
-    Args:
-        action: What was tried, to complete "The storage engine could not ...".
-
-    Raises:
-        StoreError: Anything went wrong inside.
-    """
-    try:
-        yield
-    except Exception as error:
-        raise StoreError(f"The storage engine could not {action}: {error}") from error
-
-
-def vector_config(dim: int) -> dict[str, qe.EdgeVectorParams]:
-    """Return the vectors of a shard: one, named, compared by cosine."""
-    return {VECTOR_NAME: qe.EdgeVectorParams(size=dim, distance=qe.Distance.Cosine)}
 
 
 class PassageShard:
@@ -102,9 +70,8 @@ class PassageShard:
         self._fields = fields
         self._indexed = indexed
         self._count: int | None = None
-        # Counting takes the engine longer than searching does, and is asked for as often.
-        self._languages: dict[Filter | None, dict[str, int]] = {}
-        # By the number of the point's UUID: a UUID is hashed and compared in Python.
+        self._languages = KeptCounts()
+        # By the number of the point's UUID.
         self._cache: PassageCache[int] = PassageCache()
         self._create_indexes()
 
@@ -208,7 +175,7 @@ class PassageShard:
             qe.Point(
                 point_id(embedded.passage.id),
                 {
-                    VECTOR_NAME: _numbers(embedded.vector),
+                    VECTOR_NAME: vector_numbers(embedded.vector),
                     **(words_vector(embedded.passage.text) if self.words else {}),
                 },
                 to_payload(embedded, self._fields),
@@ -227,7 +194,7 @@ class PassageShard:
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages that exist, in the order of ``ids``."""
-        found = {record.id: _passage(record) for record in self._retrieve(ids, payload=True)}
+        found = {record.id: record_passage(record) for record in self._retrieve(ids, payload=True)}
         return [found[key] for key in map(point_id, ids) if key in found]
 
     def embedded(self, ids: Sequence[str]) -> list[EmbeddedPassage]:
@@ -256,28 +223,13 @@ class PassageShard:
         )
         with engine_errors("list passages"):
             records, _ = self._shard.scroll(request)
-        return [_passage(record) for record in records if record.id != start][:limit]
+        return [record_passage(record) for record in records if record.id != start][:limit]
 
     def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
-        """Answer every query in one batch; best score first, then by id.
-
-        One passage more than asked for is fetched: only if it ties with the last one wanted did
-        the engine choose among equals, and then the whole tie is fetched, to choose by id. What
-        the passages say is not asked for here, but read afterwards if it is not known yet.
-        """
-        passages = self.passages
-        limits = [min(query.limit, passages) for query in queries]
-        nearest = self._nearest(queries, [limit + 1 for limit in limits])
-        batches = [
-            self._with_ties(query, limit, points)
-            for query, limit, points in zip(queries, limits, nearest, strict=True)
-        ]
-        keys = [[_number(point.id) for point in points] for points in batches]
-        found = self._cache.get({key for batch in keys for key in batch}, self._read)
-        return [
-            _ranked([found[key] for key in batch], points)[:limit]
-            for batch, points, limit in zip(keys, batches, limits, strict=True)
-        ]
+        """Answer every query in one batch; best score first, then by id."""
+        return search_nearest(
+            self._shard, queries, self.passages, lambda keys: self._cache.get(keys, self._read)
+        )
 
     def search_words(self, query: WordsQuery) -> FoundByWords:
         """Answer a query by words; best lexical score first, then by id.
@@ -294,38 +246,24 @@ class PassageShard:
         """Return the exact number of eligible passages."""
         if where.condition is None:
             return sum(self.languages(where).values())
-        request = qe.CountRequest(exact=True, filter=engine_filter(where))
-        with engine_errors("count passages"):
-            return self._shard.count(request)
+        return count_points(self._shard, where)
 
     def languages(self, where: PassageFilter) -> dict[str, int]:
         """Return the exact number of eligible passages per language, most frequent first."""
-        counts = self._languages.get(where.condition)
-        if counts is None:
-            counts = self._count_languages(PassageFilter(condition=where.condition))
-            if len(self._languages) >= KEPT_COUNTS:
-                del self._languages[next(iter(self._languages))]
-            self._languages[where.condition] = counts
+        counts = self._languages.get(where.condition, self._count_languages)
         if where.languages is None:
             return dict(counts)
         return {code: n for code, n in counts.items() if code in where.languages}
 
     def facets(self, field: str, where: PassageFilter, limit: int) -> dict[str | int | bool, int]:
         """Return the exact number of eligible passages per value, most frequent first."""
-        request = qe.FacetRequest(
-            field_key(field), limit=limit, exact=True, filter=engine_filter(where)
-        )
-        with engine_errors("count values"):
-            hits = self._shard.facet(request).hits
-        # The engine goes on listing values of which nothing is left.
-        counts = sorted((-hit.count, hit.value) for hit in hits if hit.count > 0)
-        is_bool = kind_of(field, self._fields, pointer="/field") == "bool"
-        return {(value == "true" if is_bool else value): -count for count, value in counts}
+        kind = kind_of(field, self._fields, pointer="/field")
+        return count_values(self._shard, field, kind, where, limit)
 
     def copy_to(self, other: PassageShard, ids: Collection[str]) -> None:
         """Make ``other`` agree with this shard on some ids, deletions included."""
         records = self._retrieve(ids, payload=True, vector=True)
-        other.delete(set(ids) - {_passage(record).id for record in records})
+        other.delete(set(ids) - {record_passage(record).id for record in records})
         other._upsert_points(
             [qe.Point(record.id, record.vector or {}, record.payload) for record in records]
         )
@@ -348,9 +286,10 @@ class PassageShard:
     def _will_write(self, keys: Collection[qe.PointId]) -> None:
         self._count = None
         self._languages.clear()
-        self._cache.forget([_number(key) for key in keys])
+        self._cache.forget([point_number(key) for key in keys])
 
-    def _count_languages(self, where: PassageFilter) -> dict[str, int]:
+    def _count_languages(self, condition: Filter | None) -> dict[str, int]:
+        where = PassageFilter(condition=condition)
         counts = self.facets("language", where, max(1, self.passages))
         return {str(code): n for code, n in counts.items()}
 
@@ -368,33 +307,8 @@ class PassageShard:
         with engine_errors("read passages"):
             return self._shard.retrieve(keys, with_payload=payload, with_vector=vector)
 
-    def _nearest(
-        self, queries: Sequence[NearestQuery], limits: Sequence[int]
-    ) -> list[list[qe.ScoredPoint]]:
-        requests = [
-            qe.QueryRequest(
-                limit=limit,
-                query=qe.Query.Nearest(_numbers(query.vector), using=VECTOR_NAME),
-                filter=engine_filter(query.where),
-                params=_EXACT_SCORES,
-            )
-            for query, limit in zip(queries, limits, strict=True)
-        ]
-        with engine_errors("search"):
-            return self._shard.query_batch(qe.QueryBatchRequest(requests))
-
-    def _with_ties(
-        self, query: NearestQuery, limit: int, points: list[qe.ScoredPoint]
-    ) -> list[qe.ScoredPoint]:
-        """Return the nearest points down to the last one that ties with rank ``limit``."""
-        fetched = limit + 1
-        while len(points) == fetched and _cosine(points[-1]) == _cosine(points[limit - 1]):
-            fetched *= 2
-            [points] = self._nearest([query], [fetched])
-        return points
-
     def _passages_of(self, keys: Collection[qe.PointId]) -> dict[qe.PointId, Passage]:
-        numbers = {key: _number(key) for key in keys}
+        numbers = {key: point_number(key) for key in keys}
         found = self._cache.get(numbers.values(), self._read)
         return {key: found[number] for key, number in numbers.items()}
 
@@ -402,40 +316,4 @@ class PassageShard:
         points: list[qe.PointId] = [UUID(int=key) for key in keys]
         with engine_errors("read passages"):
             records = self._shard.retrieve(points, with_payload=True, with_vector=False)
-        return {_number(record.id): _passage(record) for record in records}
-
-
-def _numbers(vector: VectorArray) -> list[float]:
-    """The engine reads numpy arrays as they are; its type stub knows lists only."""
-    return cast("list[float]", vector)
-
-
-def _number(key: qe.PointId) -> int:
-    assert isinstance(key, UUID)  # this shard writes no others
-    return key.int
-
-
-def _ranked(passages: Sequence[Passage], points: Sequence[qe.ScoredPoint]) -> list[ScoredPassage]:
-    """Return hits by score, then by id.
-
-    Args:
-        passages: What the points hold.
-        points: Best score first, as the engine returns them.
-    """
-    scores = [_cosine(point) for point in points]
-    hits = list(map(ScoredPassage, passages, scores))
-    if any(map(operator.le, scores, scores[1:])):
-        hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
-    return hits
-
-
-def _passage(record: qe.Record) -> Passage:
-    payload = record.payload  # converted anew each time it is read
-    assert payload is not None
-    return from_payload(payload)
-
-
-def _cosine(point: qe.ScoredPoint) -> float:
-    """Rounding in float32 can put the cosine of equal vectors a hair above 1."""
-    score = point.score
-    return score if -1.0 <= score <= 1.0 else min(1.0, max(-1.0, score))
+        return {point_number(record.id): record_passage(record) for record in records}

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
-from app.adapters.disk_room import require_room, tree_bytes
-from app.adapters.edge.build import finish_build, start_build
+from app.adapters.disk_room import require_room
 from app.adapters.edge.builds import SettledBuilds
+from app.adapters.edge.rebuild import rebuild
 from app.adapters.edge.record import RECORD_FILE
 from app.adapters.edge.searches import SharedSearches
-from app.adapters.edge.session import EdgeSession, IndexBuild
-from app.adapters.edge.shard import PassageShard
+from app.adapters.edge.session import CHUNK, EdgeSession, chunked
 from app.adapters.store_validation import (
     is_usable_id,
     validate_facets,
@@ -30,7 +28,6 @@ from app.adapters.store_validation import (
     validate_queries,
     validate_scan,
 )
-from app.adapters.stored_files import copy_tree, remove_tree, sync_tree
 from app.core.errors import CountMismatchError, StoreError, StoreUnavailableError
 from app.core.types import (
     ANY_PASSAGE,
@@ -47,14 +44,8 @@ from app.core.types import (
     WordsQuery,
 )
 
-T = TypeVar("T")
-P = ParamSpec("P")
-
 INDEX_THRESHOLD = 20_000
 """Passages that are searched exactly, in about two milliseconds; beyond, an index pays."""
-
-CHUNK = 128
-"""Passages written between two breaths of the event loop: about 10 ms at 384 dimensions."""
 
 
 class EdgePassageStore:
@@ -145,7 +136,7 @@ class EdgePassageStore:
         session = self._opened()
         validate_passages(passages, session.spec.dim)
         async with session.writing():
-            for chunk in _chunks(passages):
+            for chunk in chunked(passages):
                 require_room(self._root, reserve=self._reserve)
                 session.will_write([embedded.passage.id for embedded in chunk])
                 session.shard.upsert(chunk)
@@ -160,7 +151,7 @@ class EdgePassageStore:
         usable = sorted({passage_id for passage_id in ids if is_usable_id(passage_id)})
         deleted = 0
         async with session.writing():
-            for chunk in _chunks(usable):
+            for chunk in chunked(usable):
                 session.will_write(chunk)
                 deleted += session.shard.delete(chunk)
                 await self._breathe(session)
@@ -270,7 +261,7 @@ class EdgePassageStore:
         started = time.perf_counter()
         session = self._opened()
         if session.shard.passages > self._index_threshold:
-            await self._rebuild(session)
+            await rebuild(session, reserve=self._reserve)
             session = self._opened()
         return BuildReport(
             passages=session.shard.passages,
@@ -289,23 +280,6 @@ class EdgePassageStore:
         await self.build()
         return True
 
-    async def _rebuild(self, session: EdgeSession) -> None:
-        if session.build is not None:
-            raise StoreUnavailableError("An index build is running already; wait until it is done.")
-        build = session.new_build()
-        before = session.shard_path
-        try:
-            await _build_copy(session, build, self._reserve)
-            await _catch_up_and_swap(session, build)
-        except StoreError as error:
-            if session.closing:
-                raise StoreUnavailableError("The store was closed during the build.") from error
-            raise
-        finally:
-            session.build = None
-            discard = build.copy if session.shard_path == before else before
-            await _in_thread(remove_tree, discard)
-
     def _opened(self) -> EdgeSession:
         if self._session is None or self._session.closing:
             raise StoreUnavailableError(f"The store in {self._root} is not open.")
@@ -314,46 +288,3 @@ class EdgePassageStore:
     async def _breathe(self, session: EdgeSession) -> None:
         session.flush_after(self._flush_every)
         await asyncio.sleep(0)
-
-
-async def _build_copy(session: EdgeSession, build: IndexBuild, reserve: int) -> None:
-    async with session.writing():
-        session.flush()
-        # The copy, and about as much again for its index and what is written meanwhile.
-        wanted = 2 * tree_bytes(session.shard_path)
-        require_room(session.shard_path, reserve=reserve, wanted=wanted)
-        build.touched.clear()
-        await _in_thread(copy_tree, session.shard_path, build.copy)
-        build.process = await start_build(build.copy, session.spec.dim)
-    await finish_build(build.process)
-    await _in_thread(sync_tree, build.copy)
-
-
-async def _catch_up_and_swap(session: EdgeSession, build: IndexBuild) -> None:
-    async with session.writing():
-        built = PassageShard.load(
-            build.copy, session.spec.dim, session.spec.fields, session.shard.indexed
-        )
-        built.count_as_indexed()
-        try:
-            for chunk in _chunks(sorted(build.touched)):
-                session.shard.copy_to(built, chunk)
-                await asyncio.sleep(0)
-            built.flush()
-            session.swap(built, build.copy)
-        except BaseException:
-            built.close()
-            raise
-
-
-async def _in_thread(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Run work on files in a thread and return when it has ended, even when cancelled."""
-    running = asyncio.create_task(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        await asyncio.shield(running)
-    finally:
-        await asyncio.gather(running, return_exceptions=True)
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from app.adapters.disk_room import require_room, tree_bytes
-from app.adapters.edge.store import CHUNK, EdgePassageStore
+from app.adapters.edge.session import CHUNK
+from app.adapters.edge.store import EdgePassageStore
 from app.core.errors import StorageFullError
 from app.core.types import Passage
 from tests.fakes import FAKE_COLLECTION, embed
