@@ -15,8 +15,9 @@ from app.adapters.calibrator_shelf import CalibratorShelf
 from app.adapters.key_file import KeyFile
 from app.api.description import install_description
 from app.api.errors import install_error_handlers
-from app.api.middleware import UNMATCHED_ROUTE, Bounds, add_middleware
+from app.api.middleware import Bounds, add_middleware
 from app.api.readiness import ApiState
+from app.api.request_context import UNMATCHED_ROUTE
 from app.api.routes.administration import router as administration
 from app.api.routes.calibration import router as calibration
 from app.api.routes.collection import router as collections

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app.api.errors import CORE_KINDS
+from app.api.problem_kinds import CORE_KINDS
 from app.api.schemas.search import SearchBody
 from app.cli.application import cli as isoglot
 from app.core.calibration import calibrator as calibration

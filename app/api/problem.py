@@ -43,7 +43,7 @@ class Problem(BaseModel):
 
 
 class ApiError(HTTPException):
-    """An error that only a web service has; ``app/api/errors.py`` tabulates its code.
+    """An error that only a web service has; ``problem_kinds.py`` tabulates its code.
 
     Args:
         code: A key of that table.

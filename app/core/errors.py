@@ -37,7 +37,8 @@ The tree::
         ├── StorageFullError         there is too little room on its disk
         └── StoreUnavailableError    the store is closed, rebuilding or unreachable
 
-Errors carry data, never an HTTP status: the status is a table in ``app/api/errors.py``.
+Errors carry data, never an HTTP status: the status is a table in
+``app/api/problem_kinds.py``.
 ``code`` is stable and part of the public API.
 """
 

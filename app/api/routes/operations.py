@@ -10,9 +10,10 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
 from app.api.convert import model
-from app.api.errors import KINDS, api_error
+from app.api.errors import api_error
 from app.api.examples import model as model_examples
 from app.api.problem import answered, documented
+from app.api.problem_kinds import KINDS
 from app.api.readiness import ApiState, Services, ServicesDep, StateDep
 from app.api.schemas.common import ModelOut
 from app.core.errors import StoreError

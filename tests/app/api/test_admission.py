@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.middleware import ALWAYS_ADMITTED, Admission
+from app.api.admission import ALWAYS_ADMITTED, Admission
 
 PACE = 0.01
 

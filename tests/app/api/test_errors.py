@@ -1,6 +1,6 @@
 import pytest
 
-from app.api.errors import API_KINDS, CORE_KINDS, KINDS, code_of
+from app.api.problem_kinds import API_KINDS, CORE_KINDS, KINDS, code_of
 from app.core.errors import EncoderMismatchError, IsoglotError, StoreError
 from tests.app.api.problems import problem_of
 
