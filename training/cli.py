@@ -180,6 +180,56 @@ def unpack(
         typer.echo(f"SentenceTransformer({str(out)!r}) loads it.")
 
 
+@cli.command(
+    epilog="Example: isoglot-train refine export --data-root data --parallel ntrex.jsonl "
+    "--licence 'CC BY-SA 4.0' --out refined",
+)
+def refine(  # noqa: PLR0913 - the options of the command
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="An export or a bundle with int8 weights.", show_default=False
+        ),
+    ],
+    *,
+    parallel: Annotated[
+        str,
+        typer.Option(
+            "--parallel", metavar="FILE", help="JSON lines with one text in several languages."
+        ),
+    ],
+    licence: Annotated[
+        str, typer.Option("--licence", metavar="TEXT", help="Licence of FILE, for the provenance.")
+    ],
+    out: OutDirectory,
+    data_root: Annotated[
+        Path, typer.Option("--data-root", metavar="DIR", help="What FILE starts from.")
+    ] = Path(),
+    norm_power: Annotated[
+        float, typer.Option("--norm-power", help="Power of the norms of tokens; 1 leaves them.")
+    ] = 0.8,
+    language_axes: Annotated[
+        int,
+        typer.Option("--language-axes", help="Axes of language identity to project out."),
+    ] = 2,
+    whitening: Annotated[
+        float, typer.Option("--whitening", help="0 leaves the directions, 1 whitens them.")
+    ] = 0.15,
+    force: Force = False,
+) -> None:
+    """Improve a static encoder without training: token norms, language axes, whitening."""
+    with friendly_errors():
+        from training.config_data import ParallelSource
+        from training.refine import RefineOptions
+        from training.refine import refine as write
+
+        options = RefineOptions(norm_power, language_axes, whitening)
+        source = ParallelSource(path=parallel, licence=licence)
+        parity = write(model, data_root, source, out, options, force=force)
+        typer.echo("int8: " + ", ".join(f"{key} {v:.3g}" for key, v in parity.items()))
+        typer.echo(f"The refined export is in {out}. Its calibrator has to be fitted anew.")
+
+
 cli_data.register(cli)
 cli_evaluation.register(cli)
 cli_study.register(cli)

@@ -74,7 +74,7 @@ def _base_name(config: RunConfig) -> str:
     return "static"
 
 
-def _revision(encoder: Path) -> str:
+def revision(encoder: Path) -> str:
     """Return the sha256 over the weights and the tokenizer of a saved encoder."""
     digest = hashlib.sha256()
     files = sorted(p for p in encoder.rglob("*") if p.suffix == ".safetensors")
@@ -98,7 +98,7 @@ def encoder_spec(config: RunConfig, encoder: Path, dim: int, weights: Weights) -
     return EncoderSpec(
         name=config.name,
         base_model=_base_name(config),
-        revision=_revision(encoder),
+        revision=revision(encoder),
         dim=dim,
         pooling=backbone.pooling if backbone else "mean",
         max_length=model.max_length,
@@ -107,6 +107,13 @@ def encoder_spec(config: RunConfig, encoder: Path, dim: int, weights: Weights) -
         passage_prefix=backbone.passage_prefix if backbone else "",
         dtype=weights,
     )
+
+
+def write_int8_graph(encoder: Path) -> None:
+    """Write the graph of a static encoder beside its int8 table, which the two share."""
+    graph = static_graph(*read_rows(encoder / WEIGHTS_FILE))
+    share_table(graph, encoder / WEIGHTS_FILE)
+    onnx.save(graph, str(encoder / _GRAPHS["int8"]))
 
 
 class Exporter:
@@ -198,9 +205,7 @@ class Exporter:
     def _write_graphs(self, target: Path) -> None:
         """Write the graphs from the stored weights, so that rounding them changes both sides."""
         if self._options.weights == "int8":
-            graph = static_graph(*read_rows(target / WEIGHTS_FILE))
-            share_table(graph, target / WEIGHTS_FILE)
-            onnx.save(graph, str(target / _GRAPHS["int8"]))
+            write_int8_graph(target)
             return
         stored = load_encoder(target)
         if isinstance(self._config.model, TransformerModel):

@@ -51,6 +51,7 @@ def _facts(spec: EncoderSpec, provenance: Mapping[str, Any], calibration: Mappin
         ["tokens read of a text", str(spec.max_length)],
         ["seeds", f"training {config.get('seed')}, calibration {calibration['config']['seed']}"],
         ["teacher", str(provenance.get("teacher"))],
+        *_refined(provenance),
         ["calibrator", calibration["calibrator"]],
         ["commit", str(provenance.get("commit"))],
         ["trained", f"{provenance.get('created')} on {provenance.get('device')}"],
@@ -58,6 +59,18 @@ def _facts(spec: EncoderSpec, provenance: Mapping[str, Any], calibration: Mappin
         ["licences of the data", "; ".join(provenance.get("licences", []))],
     ]
     return table(["", ""], rows)
+
+
+def _refined(provenance: Mapping[str, Any]) -> list[list[str]]:
+    """Return a row that says how the trained encoder was changed, if it was."""
+    facts = provenance.get("refined")
+    if facts is None:
+        return []
+    said = (
+        f"norms to the power of {facts['norm_power']:g}, {facts['language_axes']} language axes "
+        f"removed, whitening {facts['whitening']:g}, on {facts['parallel']} ({facts['licence']})"
+    )
+    return [["refined", said]]
 
 
 def _training_data(provenance: Mapping[str, Any]) -> str:
