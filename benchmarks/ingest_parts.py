@@ -21,7 +21,7 @@ from uuid import UUID
 import qdrant_edge as qe
 
 from app.adapters.edge.engine import vector_config
-from app.adapters.qdrant.points import chunks
+from app.adapters.qdrant.records import chunks
 from app.bootstrap import Runtime, open_runtime
 from app.core.ports import Encoder
 from app.core.types import Passage, VectorArray

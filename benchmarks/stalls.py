@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from app.adapters.qdrant.points import chunks
+from app.adapters.qdrant.records import chunks
 from app.bootstrap import open_runtime
 from app.core.errors import StoreUnavailableError
 from app.core.ports import PassageStore

@@ -6,9 +6,8 @@ Callers validate before they write.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from qdrant_client import AsyncQdrantClient, models
 
@@ -18,16 +17,16 @@ from app.adapters.passage_payload import (
     VECTOR_NAME,
     field_key,
     field_payload,
-    from_payload,
     from_point,
     point_id,
     to_payload,
 )
-from app.adapters.qdrant.collection import MAX_POINTS, SEARCH_BEAM
+from app.adapters.qdrant.collection import MAX_POINTS
 from app.adapters.qdrant.connection import QdrantConnection
 from app.adapters.qdrant.filter import server_filter
+from app.adapters.qdrant.nearest import QdrantNearest
+from app.adapters.qdrant.records import chunks, of_isoglot, point_passage
 from app.adapters.qdrant.words import QdrantWords, words_vector
-from app.core.errors import StoreError
 from app.core.passages.fields import kind_of
 from app.core.types import (
     ANY_PASSAGE,
@@ -41,25 +40,11 @@ from app.core.types import (
     WordsQuery,
 )
 
-T = TypeVar("T")
-
 CHUNK = 256
 """Points of one request that writes or reads payloads."""
 
-QUERY_CHUNK = 64
-"""Queries of one request."""
-
 CENSUS_SECONDS = 1.0
 """How long the number of passages per language may be out of date; own writes show at once."""
-
-OVERSAMPLING = 2.0
-"""How many times more candidates are taken from int8 vectors than are rescored exactly."""
-
-# Quantized vectors are not rescored by default, and their scores are off by up to 0.007.
-_EXACT_SCORES = models.SearchParams(
-    hnsw_ef=SEARCH_BEAM,
-    quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
-)
 
 
 class QdrantPoints:
@@ -85,6 +70,7 @@ class QdrantPoints:
         self._call = connection.call
         self._collection = collection
         self._fields = fields
+        self._nearest = QdrantNearest(connection, collection)
         self._words = QdrantWords(connection, collection)
         self.words = words
         self._clock = clock
@@ -142,7 +128,7 @@ class QdrantPoints:
         found: dict[str, Passage] = {}
         for chunk in chunks(ids, CHUNK):
             for record in await self._retrieve(chunk, payload=True):
-                passage = _passage(record)
+                passage = point_passage(record)
                 found[passage.id] = passage
         return [found[passage_id] for passage_id in ids if passage_id in found]
 
@@ -151,7 +137,7 @@ class QdrantPoints:
         found: dict[str, EmbeddedPassage] = {}
         for chunk in chunks(ids, CHUNK):
             for record in await self._retrieve(chunk, payload=True, vector=True):
-                with _ours(record):
+                with of_isoglot(record):
                     embedded = from_point(record.payload, record.vector)
                 found[embedded.passage.id] = embedded
         return [found[passage_id] for passage_id in ids if passage_id in found]
@@ -172,25 +158,15 @@ class QdrantPoints:
         while (wanted := min(limit - len(found), CHUNK)) > 0:
             records = await self._scroll(where, wanted + 1, start)
             fresh = [record for record in records if str(record.id) != start][:wanted]
-            found += map(_passage, fresh)
+            found += map(point_passage, fresh)
             if len(fresh) < wanted:
                 break
             start = str(fresh[-1].id)
         return found
 
     async def search(self, queries: Sequence[NearestQuery]) -> list[list[ScoredPassage]]:
-        """Answer every query; best score first, then by id.
-
-        One passage more than asked for is fetched: only if it ties with the last one wanted did
-        the engine choose among equals, and then the whole tie is fetched, to choose by id.
-        """
-        found: list[list[ScoredPassage]] = []
-        for chunk in chunks(queries, QUERY_CHUNK):
-            limits = [min(query.limit, MAX_POINTS - 1) for query in chunk]
-            batches = await self._nearest(chunk, [limit + 1 for limit in limits])
-            for query, limit, points in zip(chunk, limits, batches, strict=True):
-                found.append(await self._rank(query, limit, points))
-        return found
+        """Answer every query; best score first, then by id."""
+        return await self._nearest.search(queries)
 
     async def search_words(self, queries: Sequence[WordsQuery]) -> list[FoundByWords]:
         """Answer every query by words; best lexical score first, then by id."""
@@ -300,60 +276,3 @@ class QdrantPoints:
             ),
         )
         return records
-
-    async def _nearest(
-        self, queries: Sequence[NearestQuery], limits: Sequence[int]
-    ) -> list[list[models.ScoredPoint]]:
-        requests = [
-            models.QueryRequest(
-                query=query.vector.tolist(),
-                using=VECTOR_NAME,
-                limit=limit,
-                filter=server_filter(query.where),
-                params=_EXACT_SCORES,
-                with_payload=True,
-            )
-            for query, limit in zip(queries, limits, strict=True)
-        ]
-        answers = await self._call(
-            "search", lambda c: c.query_batch_points(self._collection, requests)
-        )
-        return [answer.points for answer in answers]
-
-    async def _rank(
-        self, query: NearestQuery, limit: int, points: list[models.ScoredPoint]
-    ) -> list[ScoredPassage]:
-        fetched = limit + 1
-        while len(points) == fetched < MAX_POINTS and _cosine(points[-1]) == _cosine(
-            points[limit - 1]
-        ):
-            fetched = min(fetched * 2, MAX_POINTS)
-            [points] = await self._nearest([query], [fetched])
-        hits = [ScoredPassage(_passage(point), _cosine(point)) for point in points]
-        hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
-        return hits[:limit]
-
-
-def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Yield the items in pieces."""
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _passage(point: models.Record | models.ScoredPoint) -> Passage:
-    with _ours(point):
-        return from_payload(point.payload or {})
-
-
-@contextmanager
-def _ours(point: models.Record | models.ScoredPoint) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(
-            f"The point {point.id} on the Qdrant server holds no passage of Isoglot: {error!r}."
-        ) from error
-
-
-def _cosine(point: models.ScoredPoint) -> float:
-    """Rounding in float32 can put the cosine of equal vectors a hair above 1."""
-    return min(1.0, max(-1.0, point.score))

@@ -12,9 +12,10 @@ from typing import Any
 
 from qdrant_client import models
 
-from app.adapters.passage_payload import VECTOR_NAME, WORDS_NAME, from_payload, point_id
+from app.adapters.passage_payload import VECTOR_NAME, WORDS_NAME, point_id
 from app.adapters.qdrant.connection import QdrantConnection
 from app.adapters.qdrant.filter import server_filter
+from app.adapters.qdrant.records import point_passage
 from app.core.lexical import passage_words
 from app.core.types import FoundByWords, Passage, PassageWithWords, WordsQuery
 
@@ -60,7 +61,7 @@ class QdrantWords:
             asked.append(_by_words(query, len(ids), _only(ids)))
         found, *beside = await self._ask(asked)
         found = await self._with_ties(query, found)
-        hits = [(from_payload(point.payload or {}), point) for point in found]
+        hits = [(point_passage(point), point) for point in found]
         hits.sort(key=lambda hit: (-hit[1].score, hit[0].id))
         best = hits[: query.limit]
         cosines = await self._cosines(query, [str(point.id) for _, point in best])

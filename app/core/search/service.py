@@ -1,11 +1,10 @@
-"""The search: encode, find, calibrate, order. The use case of the service in one file."""
+"""The search: encode, find, calibrate, order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from uuid import uuid4
 
 from app.core.calibration.calibrator import Calibrator
@@ -18,28 +17,28 @@ from app.core.errors import (
     WordsNotIndexedError,
 )
 from app.core.languages.codes import declared_language, normalize_language, primary_language
-from app.core.languages.parallel import RankedTranslations, ranked_translations
-from app.core.languages.window import LanguageWindow, ObservedAnswer
+from app.core.languages.window import LanguageWindow
 from app.core.passages.filters import combine
 from app.core.ports import LanguageIdentifier, PassageStore
-from app.core.search.balance import balance_warnings, queries_by_language
+from app.core.search.balance import balance_warnings
 from app.core.search.candidates import Candidates
 from app.core.search.checks import check_request
 from app.core.search.deadlines import StageClock, in_time
-from app.core.search.hybrid import fused, joined, words_query
+from app.core.search.finding import find
+from app.core.search.hybrid import fused
 from app.core.search.judging import (
     Judged,
     ShownBias,
     judge,
     known_language,
-    merge,
     outcome,
     pooled_warnings,
     show,
 )
+from app.core.search.observing import observed
 from app.core.search.paging import Cursor, Snapshots
-from app.core.search.ranking import by_probability as most_probable_first
 from app.core.search.ranking import rank
+from app.core.search.tasks import SearchTask
 from app.core.search.types import (
     Hit,
     SearchRequest,
@@ -48,24 +47,10 @@ from app.core.search.types import (
 )
 from app.core.types import (
     LanguageGuess,
-    NearestQuery,
-    Passage,
     PassageFilter,
     ScoredPassage,
     VectorArray,
 )
-
-
-@dataclass(slots=True)
-class _Task:
-    """A search that is being answered."""
-
-    request: SearchRequest
-    guess: LanguageGuess
-    where: PassageFilter
-    census: Mapping[str, int]
-    vector: VectorArray | None = None
-    lexical: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +160,14 @@ class SearchService:
         answers: list[SearchResult | IsoglotError | None],
         clock: StageClock,
     ) -> None:
-        tasks: dict[int, _Task] = {}
+        tasks: dict[int, SearchTask] = {}
         for index, request in enumerate(requests):
             try:
                 prepared = await self._prepare(request, clock)
             except (InvalidInputError, CursorExpiredError) as error:
                 answers[index] = error
                 continue
-            if isinstance(prepared, _Task):
+            if isinstance(prepared, SearchTask):
                 tasks[index] = prepared
             else:
                 answers[index] = prepared
@@ -197,12 +182,14 @@ class SearchService:
             else:
                 tasks[index].vector = vector
         clock.stage("encode")
-        found = await self._find(list(tasks.values()))
+        found = await find(self._store, list(tasks.values()), depth=self._depth)
         clock.stage("search")
         for (index, task), candidates in zip(tasks.items(), found, strict=True):
             answers[index] = self._answer(task, candidates, clock)
 
-    async def _prepare(self, request: SearchRequest, clock: StageClock) -> _Task | SearchResult:
+    async def _prepare(
+        self, request: SearchRequest, clock: StageClock
+    ) -> SearchTask | SearchResult:
         check_request(request, calibrated=self._judge_of(request) is not None)
         if request.retrieval == "hybrid" and not self._store.words:
             raise WordsNotIndexedError
@@ -210,7 +197,7 @@ class SearchService:
             return await self._go_on(request, request.cursor, clock)
         guess = self._query_language(request)
         where = await self._eligible(request)
-        return _Task(request, guess, where, census=await self._store.languages(where))
+        return SearchTask(request, guess, where, census=await self._store.languages(where))
 
     def _judge_of(self, request: SearchRequest) -> Calibrator | None:
         """Return what states the probabilities; nothing that was not fitted on such answers."""
@@ -240,42 +227,19 @@ class SearchService:
                 return [error]
             return [vector for text in texts for vector in await self._encode([text])]
 
-    async def _find(self, tasks: Sequence[_Task]) -> list[list[ScoredPassage]]:
-        """Return the candidates of every task, from one call of the store, or two by words."""
-        batches = [list(self._queries(task)) for task in tasks]
-        found = iter(await self._store.search([query for batch in batches for query in batch]))
-        candidates = [merge(islice(found, len(batch))) for batch in batches]
-        await self._add_words(tasks, candidates)
-        return candidates
+    @property
+    def _depth(self) -> int:
+        """Candidates that the calibrators read.
 
-    async def _add_words(
-        self, tasks: Sequence[_Task], candidates: list[list[ScoredPassage]]
-    ) -> None:
-        """Add what is found by words, where that is asked for, and what words say of the rest."""
-        hybrid = [n for n, task in enumerate(tasks) if task.request.retrieval == "hybrid"]
-        if not hybrid:
-            return
-        asked = []
-        for n in hybrid:
-            vector, request = tasks[n].vector, tasks[n].request
-            assert vector is not None
-            asked.append(words_query(request.query, vector, tasks[n].where, candidates[n]))
-        for n, found in zip(hybrid, await self._store.search_words(asked), strict=True):
-            candidates[n], tasks[n].lexical = joined(candidates[n], found)
-
-    def _queries(self, task: _Task) -> list[NearestQuery]:
-        assert task.vector is not None
-        # The same depth whatever is shown: neither the background, and with it each probability,
-        # nor the order may depend on how many hits the caller wants to see.
-        read = [c.candidates for c in (self._calibrator, self._shadow) if c is not None]
-        depth = max(task.request.candidates, *read, 0)
-        queries = [NearestQuery(task.vector, limit=depth, where=task.where)]
-        if task.request.language_mode == "balance":
-            queries += queries_by_language(task.vector, task.where, task.census)
-        return queries
+        It is the same whatever is shown: neither the background, and with it each probability,
+        nor the order may depend on how many hits the caller wants to see.
+        """
+        return max(
+            (c.candidates for c in (self._calibrator, self._shadow) if c is not None), default=0
+        )
 
     def _answer(
-        self, task: _Task, candidates: Sequence[ScoredPassage], clock: StageClock
+        self, task: SearchTask, candidates: Sequence[ScoredPassage], clock: StageClock
     ) -> SearchResult:
         request = task.request
         balanced = request.language_mode == "balance"
@@ -323,7 +287,8 @@ class SearchService:
         if end < len(ranking.order):
             cursor = self.memory.snapshots.keep(request.ranking_key(), answer, end, ranking)
             page = replace(page, next_cursor=cursor)
-        self._observe(task, judged, page)
+        if page.offset == 0:  # later pages of an answer add nothing new
+            self._observe(task, judged, page)
         clock.stage("calibrate")
         return page
 
@@ -348,7 +313,7 @@ class SearchService:
         )
 
     def _shadowed(
-        self, judged: Candidates, found: Sequence[ScoredPassage], task: _Task
+        self, judged: Candidates, found: Sequence[ScoredPassage], task: SearchTask
     ) -> Candidates:
         """Return the candidates with what the shadow says of them."""
         if self._shadow is None:
@@ -369,34 +334,7 @@ class SearchService:
         # The one that judged the hits: a cursor may go on with an answer of a former one.
         return show(answer, hits, offset=offset, request=request, calibrator=answer.calibrator)
 
-    def _observe(self, task: _Task, judged: Judged, page: SearchResult) -> None:
-        """Remember what language bias is judged by; later pages of an answer add nothing new.
-
-        Words favour the language of the query, which says nothing of the encoder.
-        """
-        if page.offset or task.lexical is not None:
-            return
-        by_score = by_probability = None
-        # With a filter on single passages, a translation that is missing may have been left out.
-        if task.request.where.condition is None:
-            passages = judged.candidates.passages
-            by_score = self._translations(task, passages)
-            if self._calibrator is not None:
-                order = most_probable_first(judged.candidates)
-                by_probability = self._translations(task, [passages[at] for at in order])
-        self.memory.window.add(
-            ObservedAnswer(
-                query_language=known_language(task.guess),
-                bias=page.bias,
-                by_score=by_score,
-                by_probability=by_probability,
-            )
-        )
-
-    def _translations(self, task: _Task, passages: Sequence[Passage]) -> RankedTranslations:
-        return ranked_translations(
-            passages,
-            query=task.request.query,
-            query_language=known_language(task.guess),
-            eligible=task.census,
-        )
+    def _observe(self, task: SearchTask, judged: Judged, page: SearchResult) -> None:
+        answer = observed(task, judged, page, calibrated=self._calibrator is not None)
+        if answer is not None:
+            self.memory.window.add(answer)
