@@ -32,9 +32,10 @@ from app.bootstrap import Runtime, open_runtime
 from app.core.access.rate_limit import RateLimit
 from app.core.bundle import Bundle, load_bundle
 from app.core.errors import StoreUnavailableError
+from app.environment import load_settings
 from app.following import CalibratorFollower
 from app.generations import Generations
-from app.settings import Settings, load_settings
+from app.settings import Settings
 from app.telemetry.logs import configure_logging
 from app.telemetry.metrics import Metrics
 from app.telemetry.traces import TELEMETRY

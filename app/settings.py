@@ -1,19 +1,17 @@
-"""Settings of the service: environment variables that begin with ``ISOGLOT_``.
+"""Settings of the service: what can be set, to what, and what each means.
 
-This module only reads and checks them; ``app/bootstrap`` turns them into adapters.
+``app/environment.py`` reads them; ``app/bootstrap`` turns them into adapters.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.core.bundle import EncoderEngine
@@ -22,14 +20,9 @@ from app.core.types import FieldKind
 
 PREFIX = "ISOGLOT_"
 STARTER_BUNDLE = "bundles/starter"
-_OF_TESTS = f"{PREFIX}TEST_"
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
-
-
-class InvalidSettingsError(ValueError):
-    """One or more settings cannot be used; the message has one line for each."""
 
 
 def shipped(name: str) -> list[Path]:
@@ -51,7 +44,7 @@ def starter_bundle() -> Path:
 class Settings(BaseSettings):
     """Everything that can be set; each field is the variable ``ISOGLOT_<NAME>``.
 
-    Build it with ``load_settings``, which also finds misspelt variables.
+    Build it with ``load_settings`` of ``app/environment.py``, which also finds misspelt variables.
     """
 
     model_config = SettingsConfigDict(
@@ -290,38 +283,6 @@ class Settings(BaseSettings):
         return self.data_dir / self.collection
 
 
-def load_settings(**overrides: str | int | Path | None) -> Settings:
-    """Read settings from the environment, and secrets from the files that it names.
-
-    A secret can be given as ``ISOGLOT_<NAME>`` or as ``ISOGLOT_<NAME>_FILE``, the path of a file
-    that holds nothing else; a line break at its end does not count.
-
-    Args:
-        overrides: Settings by field name that win over the environment; ``None`` is no override.
-
-    Raises:
-        InvalidSettingsError: Values are out of range, variables that begin with ``ISOGLOT_`` are
-            not settings, or files of secrets cannot be read. All of them are named.
-    """
-    problems = _unknown_variables()
-    given: dict[str, object] = dict(_secrets_from_files(problems))
-    given |= {name: value for name, value in overrides.items() if value is not None}
-    try:
-        settings = Settings.model_validate(given)
-    except ValidationError as error:
-        problems += [_problem(e) for e in error.errors()]
-        raise InvalidSettingsError("\n".join(problems)) from error
-    if problems:
-        raise InvalidSettingsError("\n".join(problems))
-    return settings
-
-
-def _problem(error: ErrorDetails) -> str:
-    field = str(error["loc"][0])
-    shown = "" if field in secret_settings() else f" (it is {error['input']!r})"
-    return f"{_variable(field)}: {error['msg']}{shown}"
-
-
 def secret_settings() -> list[str]:
     """Return the names of the settings that are secret: these can be read from files."""
     return [
@@ -329,54 +290,3 @@ def secret_settings() -> list[str]:
         for name, field in Settings.model_fields.items()
         if SecretStr in (field.annotation, *get_args(field.annotation))
     ]
-
-
-def _variable(field: str) -> str:
-    return PREFIX + field.upper()
-
-
-def _file_variable(field: str) -> str:
-    return f"{_variable(field)}_FILE"
-
-
-def _environment() -> dict[str, str]:
-    """Return our variables by upper-case name: settings are read without regard to case."""
-    return {
-        name.upper(): value
-        for name, value in os.environ.items()
-        if name.upper().startswith(PREFIX) and not name.upper().startswith(_OF_TESTS)
-    }
-
-
-def _secrets_from_files(problems: list[str]) -> dict[str, str]:
-    """Read the secrets that are given as files; adds what is wrong with them to ``problems``."""
-    ours = _environment()
-    secrets = {}
-    for field in secret_settings():
-        name = _file_variable(field)
-        if name not in ours:
-            continue
-        if _variable(field) in ours:
-            problems.append(f"{name}: {_variable(field)} is set too; keep one of them.")
-            continue
-        try:
-            secret = Path(ours[name]).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            problems.append(f"{name}: {ours[name]} cannot be read: {reason}.")
-            continue
-        if secret:
-            secrets[field] = secret
-        else:
-            problems.append(f"{name}: {ours[name]} is empty.")
-    return secrets
-
-
-def _unknown_variables() -> list[str]:
-    known = {_variable(field) for field in Settings.model_fields}
-    known |= {_file_variable(field) for field in secret_settings()}
-    lines = []
-    for name in sorted(_environment().keys() - known):
-        nearest = get_close_matches(name, sorted(known), n=1, cutoff=0.0)[0]
-        lines.append(f"{name} is not a setting. The nearest one is {nearest}.")
-    return lines

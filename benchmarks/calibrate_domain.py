@@ -36,7 +36,8 @@ from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import parse_calibrator
 from app.core.calibration.refit import refit
 from app.core.types import FloatArray
-from app.settings import Settings, load_settings
+from app.environment import load_settings
+from app.settings import Settings
 
 JUDGED_A_QUERY = 5
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from app.adapters.disk_room import tree_bytes
-from app.settings import load_settings
+from app.environment import load_settings
 from benchmarks import corpus
 from benchmarks.load import closed_loop, post, spread
 from benchmarks.search import Bare, stages

@@ -25,7 +25,7 @@ from app.adapters.qdrant.records import chunks
 from app.bootstrap import Runtime, open_runtime
 from app.core.ports import Encoder
 from app.core.types import Passage, VectorArray
-from app.settings import load_settings
+from app.environment import load_settings
 from benchmarks import corpus
 from benchmarks.load import ratio, spread
 from benchmarks.service import write_json

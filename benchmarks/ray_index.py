@@ -29,7 +29,7 @@ from app.bootstrap import Runtime, open_runtime
 from app.cli.demonstration.data import demo_directory, load_corpus
 from app.core.search.types import SearchRequest
 from app.core.types import Passage
-from app.settings import load_settings
+from app.environment import load_settings
 
 WORKER = b"RangeIndexer"
 WORKERS = 2

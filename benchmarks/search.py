@@ -25,7 +25,7 @@ import qdrant_edge as qe
 from app.adapters.edge.nearest import OVERSAMPLING, SEARCH_BEAM
 from app.adapters.encoders.onnx_encoder import OnnxEncoder
 from app.core.bundle import load_bundle
-from app.settings import load_settings
+from app.environment import load_settings
 from benchmarks import corpus
 from benchmarks.load import closed_loop, post, ratio, spread
 from benchmarks.service import index, memory_mib, serving, work_directory, write_json

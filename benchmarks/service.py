@@ -17,7 +17,7 @@ from pathlib import Path
 
 from app.bootstrap import open_runtime
 from app.core.types import Passage
-from app.settings import load_settings
+from app.environment import load_settings
 from benchmarks import corpus
 
 START_SECONDS = 180.0

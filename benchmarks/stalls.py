@@ -24,7 +24,7 @@ from app.bootstrap import open_runtime
 from app.core.errors import StoreUnavailableError
 from app.core.ports import PassageStore
 from app.core.search.types import SearchRequest
-from app.settings import load_settings
+from app.environment import load_settings
 from benchmarks import corpus
 from benchmarks.service import FILTER_FIELDS, index, write_json
 

@@ -23,7 +23,7 @@ from app.cli.demonstration.data import demo_directory, load_corpus
 from app.cli.ingest.passages_file import PassageLine, read_passages
 from app.core.passages.entries import Document, Entry
 from app.core.search.types import SearchRequest
-from app.settings import load_settings
+from app.environment import load_settings
 from benchmarks.ray_index import write_passages
 
 BATCH = 256

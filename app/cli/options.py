@@ -94,7 +94,7 @@ def settings_from(**overrides: Path | str | int | None) -> Settings:
     Raises:
         UsageError: A setting cannot be used.
     """
-    from app.settings import InvalidSettingsError, load_settings
+    from app.environment import InvalidSettingsError, load_settings
 
     try:
         return load_settings(**overrides)

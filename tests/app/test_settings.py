@@ -3,13 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import (
-    InvalidSettingsError,
-    Settings,
-    load_settings,
-    secret_settings,
-    starter_bundle,
-)
+from app.environment import InvalidSettingsError, load_settings
+from app.settings import Settings, secret_settings, starter_bundle
 
 
 @pytest.fixture(autouse=True)

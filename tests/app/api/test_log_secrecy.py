@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from app.settings import InvalidSettingsError, load_settings, secret_settings
+from app.environment import InvalidSettingsError, load_settings
+from app.settings import secret_settings
 from tests.app.api.keys import add_key, bearer
 
 QUESTION = "WHO-KILLED-ROGER-ACKROYD"

@@ -22,7 +22,7 @@ from app.bootstrap import open_shelf
 from app.cli.backups import moving
 from app.core.feedback.entries import Entry
 from app.core.types import Served
-from app.settings import load_settings
+from app.environment import load_settings
 from tests.app.cli.conftest import GEZEITEN, TIDES, WHEEL, Isoglot
 from tests.app.core.feedback.statements import entry
 from tests.bundles import tiny_spec, write_tiny_bundle

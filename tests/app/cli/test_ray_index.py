@@ -13,7 +13,7 @@ from app.cli.ingest.file_ranges import FileRange
 from app.cli.ingest.ray_workers import RemoteWriter, StoreWriter
 from app.core.errors import InvalidPassageError
 from app.core.types import EmbeddedPassage, Passage
-from app.settings import load_settings
+from app.environment import load_settings
 from tests.app.cli.conftest import GEZEITEN, TIDES, WHEEL
 from tests.fake_ray import FakeRay, Handle, RayError
 
