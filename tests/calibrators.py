@@ -9,6 +9,9 @@ from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import dump_calibrator, parse_calibrator
 from tests.fakes import FAKE_ENCODER_SPEC
 
+PIECES: dict[str, Any] = {"knots": [0.2, 0.4, 0.6], "slopes": [2.0, 1.3, 0.6, 0.02]}
+"""Steep at first and nearly level at the end, as fits find it."""
+
 
 def calibrator_content(**changes: Any) -> dict[str, Any]:
     """A valid document without id, with members replaced."""

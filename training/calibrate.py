@@ -1,9 +1,7 @@
-"""Fits a calibrator: logit-linear heads on judged hits of served lists.
+"""Fits a calibrator on judged hits of served lists: the line of the score, then its three heads.
 
-Every source weighs the same in each relation, however many hits it has. A source with a level of
-its own (see ``CalibrationSource.own_level``) has an offset and slopes that are fitted and then
-left out: it tells how the relations differ, and nothing else. The ridge is chosen by
-cross-validation over documents, because hits of one list are not independent.
+Every source weighs the same in each relation, however many hits it has. ``calibration_pieces.py``
+fits the line, ``calibration_heads.py`` a head.
 """
 
 from __future__ import annotations
@@ -21,17 +19,15 @@ from app.core.calibration.document import (
     FIRST_HIT_FEATURES,
     POOLED_FEATURES,
     EncoderBinding,
-    against_their_law,
     dump_calibrator,
 )
-from app.core.calibration.fit import LogisticFit, fit_logistic
-from app.core.calibration.fit_draws import cluster_covariance
-from app.core.calibration.fit_ridge import choose_ridge
-from app.core.calibration.parts import LinearHead
+from app.core.calibration.score_pieces import ScorePieces
 from app.core.errors import CalibrationError
 from app.core.types import BoolArray, FloatArray, JsonValue
 from training.calibration_config import CalibrationConfig
 from training.calibration_data import CalibrationHits
+from training.calibration_heads import FittedHead, HeadData, fit_head
+from training.calibration_pieces import FittedPieces, fit_pieces
 from training.retrieval_set import RowArray
 from training.served import BACKGROUND, DEPTH, HitTable
 
@@ -40,52 +36,25 @@ INTERVAL_LEVEL = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HeadData:
-    """Rows that one head is fitted on.
-
-    Attributes:
-        columns: Feature name to values.
-        relevant: 0 or 1.
-        weights: Weight of every row.
-        offsets: One 0-1 column for every source with a level of its own, shape (n, sources).
-        documents: Number of the document of every row; its rows are never in two folds.
-        folds: Number of folds of the cross-validation.
-        seed: Decides which documents share a fold.
-    """
-
-    columns: Mapping[str, FloatArray]
-    relevant: FloatArray
-    weights: FloatArray
-    offsets: FloatArray
-    documents: RowArray
-    folds: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FittedHead:
-    """A head with what the fit says about itself.
-
-    Attributes:
-        head: The parameters that are served.
-        fit: The fit, offsets included.
-        ridge: The penalty that cross-validation chose.
-        cross_validated_nll: Ridge to weighted mean NLL on the folds left out.
-    """
-
-    head: LinearHead
-    fit: LogisticFit
-    ridge: float
-    cross_validated_nll: Mapping[float, float]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class FittedHeads:
-    """The three heads of a calibrator."""
+    """The three heads of a calibrator, and the line that they read the score through.
+
+    Attributes:
+        hit: Of hits whose languages are known.
+        pooled: Of hits one of whose languages is not known.
+        first_hit: Of the question whether the first hit is relevant.
+        pieces: The line; ``None`` where it is straight.
+    """
 
     hit: FittedHead
     pooled: FittedHead
     first_hit: FittedHead
+    pieces: FittedPieces | None = None
+
+    @property
+    def line(self) -> ScorePieces | None:
+        """What the heads read the score through; ``None`` for the score itself."""
+        return None if self.pieces is None else self.pieces.line
 
 
 def fit_heads(
@@ -102,83 +71,53 @@ def fit_heads(
         CalibrationError: There is no relevant or no irrelevant hit, an input is not finite, the
             fit did not converge, or a probability would not rise with the score.
     """
+    answered = collected.where(collected.answered)
+    hit, pieces = fit_hit_head(answered, config, like=like)
+    line = None if pieces is None else pieces.line
+    every = hit_data(answered, config, line)
     first = collected.where(collected.hits.rank == 1)
-    every = hit_data(collected.where(collected.answered), config)
-    first_rows = _head_data(first.hits, first.source, first.hits.first_hit_columns(), config)
-
-    def fitted(name: str, rows: HeadData, features: Sequence[str]) -> FittedHead:
-        ridges = config.ridges if like is None else (getattr(like, name).ridge,)
-        return fit_head(rows, features, ridges)
-
+    first_rows = _head_data(first.hits, first.source, first.hits.first_hit_columns(line), config)
+    ridges = {name: _ridges(name, config, like) for name in ("pooled", "first_hit")}
     return FittedHeads(
-        hit=fitted("hit", every, config.features),
-        pooled=fitted("pooled", every, POOLED_FEATURES),
-        first_hit=fitted("first_hit", first_rows, FIRST_HIT_FEATURES),
+        hit=hit,
+        pooled=fit_head(every, POOLED_FEATURES, ridges["pooled"]),
+        first_hit=fit_head(first_rows, FIRST_HIT_FEATURES, ridges["first_hit"]),
+        pieces=pieces,
     )
 
 
-def hit_data(collected: CalibrationHits, config: CalibrationConfig) -> HeadData:
-    """Return what the hit and pooled heads are fitted on."""
-    hits = collected.hits
-    return _head_data(hits, collected.source, hits.features().columns(), config)
+def fit_hit_head(
+    collected: CalibrationHits, config: CalibrationConfig, *, like: FittedHeads | None = None
+) -> tuple[FittedHead, FittedPieces | None]:
+    """Fit the hit head, and the line that all heads read the score through; as ``fit_heads``.
 
-
-def fit_head(data: HeadData, features: Sequence[str], ridges: Sequence[float]) -> FittedHead:
-    """Fit one head with the ridge that cross-validation over documents likes best.
-
-    Where there is one candidate it is taken, without cross-validation. A feature whose weight
-    would be against its law, as chance has it where the feature says little, is left out.
+    Args:
+        collected: Hits of corpora that hold an answer.
+        config: Says what is fitted.
+        like: Heads whose ridges are taken over.
     """
-    x = np.column_stack([data.columns[name] for name in features])
-    design = np.column_stack([x, data.offsets, *_own_slopes(x, features, data.offsets)])
-    choice = choose_ridge(
-        design,
-        data.relevant,
-        data.documents,
-        ridges,
-        weights=data.weights,
-        folds=data.folds,
-        seed=data.seed,
-    )
-    fit = fit_logistic(design, data.relevant, penalty=choice.penalty, weights=data.weights)
-    served = [*range(len(features)), design.shape[1]]
-    covariance = cluster_covariance(
-        design,
-        data.relevant,
-        data.documents,
-        fit,
-        ridge=choice.penalty.ridge,
-        weights=data.weights,
-    )[np.ix_(served, served)]
-    head = LinearHead(
-        features=tuple(features),
-        coef=tuple(fit.coef[: len(features)].tolist()),
-        intercept=fit.intercept,
-        covariance=tuple(tuple(row[: n + 1].tolist()) for n, row in enumerate(covariance)),
-    )
-    if wrong := against_their_law(head):
-        return fit_head(data, [name for name in features if name not in wrong], ridges)
-    if not head.weight("score") > 0.0:
-        raise CalibrationError(
-            "The fitted probability does not rise with the score: the judged hits say that "
-            "better scores are less relevant. Look at the encoder and at the judgements."
+    pieces = None
+    if config.score_pieces > 1:
+        pieces = fit_pieces(
+            hit_data(collected, config, None),
+            config.features,
+            config.score_pieces,
+            _ridges("pieces", config, like),
         )
-    return FittedHead(head, fit, choice.penalty.ridge, choice.nll)
+    data = hit_data(collected, config, None if pieces is None else pieces.line)
+    return fit_head(data, config.features, _ridges("hit", config, like)), pieces
 
 
-def _own_slopes(x: FloatArray, features: Sequence[str], offsets: FloatArray) -> list[FloatArray]:
-    """Return columns that leave nothing to sources with a level of their own but ``same``.
+def hit_data(
+    collected: CalibrationHits, config: CalibrationConfig, line: ScorePieces | None
+) -> HeadData:
+    """Return what the hit and pooled heads are fitted on, the score read through a line."""
+    hits = collected.hits
+    return _head_data(hits, collected.source, hits.features().columns(line), config)
 
-    A head without that feature, which cannot tell the relations apart, gets none: it is to learn
-    from hits of both.
-    """
-    if "same" not in features:
-        return []
-    return [
-        offsets * x[:, [number]]
-        for number, name in enumerate(features)
-        if not name.startswith("same")
-    ]
+
+def _ridges(name: str, config: CalibrationConfig, like: FittedHeads | None) -> Sequence[float]:
+    return config.ridges if like is None else (getattr(like, name).ridge,)
 
 
 def calibrator_text(
@@ -213,6 +152,7 @@ def calibrator_text(
         "hit": heads.hit.head.model_dump(mode="json"),
         "pooled": heads.pooled.head.model_dump(mode="json"),
         "first_hit": heads.first_hit.head.model_dump(mode="json"),
+        **({} if heads.line is None else {"score_pieces": heads.line.model_dump(mode="json")}),
         "clip": list(CLIP),
         "interval": {
             "level": INTERVAL_LEVEL,
@@ -270,7 +210,7 @@ def _head_data(
 
 def _nll_before_and_after(heads: FittedHeads, hits: HitTable) -> list[float]:
     y = hits.relevant.astype(np.float64)
-    p = sigmoid(heads.hit.head.logit(hits.features().columns()))
+    p = sigmoid(heads.hit.head.logit(hits.features().columns(heads.line)))
     return [_nll(np.full(len(y), y.mean()), y), _nll(p, y)]
 
 

@@ -53,6 +53,7 @@ class CalibrationConfig(Table):
         languages: Language codes whose rows are used.
         sources: The sets; their passages are merged into one pool.
         features: Features of the hit head.
+        score_pieces: Pieces of the line that the heads read the score through; 1 is a straight one.
         corpus_sizes: Rungs of the ladder, ascending; the whole pool is always the last rung.
         compositions: Where the passages of these corpora come from.
         queries_a_rung: How many queries are served at each rung but the last, from as many
@@ -73,6 +74,7 @@ class CalibrationConfig(Table):
     languages: tuple[str, ...] = Field(min_length=1)
     sources: tuple[CalibrationSource, ...] = Field(min_length=1, alias="set")
     features: tuple[str, ...] = DEFAULT_FEATURES
+    score_pieces: Annotated[int, Field(ge=1, le=20)] = 1
     corpus_sizes: tuple[Count, ...] = (250, 1000, 4000, 16000)
     compositions: tuple[Composition, ...] = Field(default=("everything",), min_length=1)
     queries_a_rung: Count = 2500

@@ -12,11 +12,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.core.calibration.calibrator import Calibrator
+from app.core.calibration.calibrator import Calibrator, sigmoid
 from app.core.calibration.document import EncoderBinding, parse_calibrator
 from app.core.calibration.fit_ridge import group_folds
 from app.core.types import BoolArray, FloatArray
-from training.calibrate import FittedHeads, balanced_weights, calibrator_text, fit_heads
+from training.calibrate import (
+    FittedHeads,
+    balanced_weights,
+    calibrator_text,
+    fit_heads,
+    fit_hit_head,
+)
 from training.calibration_config import CalibrationConfig
 from training.calibration_data import CalibrationHits
 from training.evaluate_calibration import OURS
@@ -83,6 +89,30 @@ def cross_fit(
         best = out & (hits.rank == 1)
         first_hit[best] = calibrator.first_hit_probability(hits.where(best).first_hit_columns())
     return CrossFitted(collected, stated, first_hit)
+
+
+def state_left_out(
+    answered: CalibrationHits, config: CalibrationConfig, like: FittedHeads
+) -> FloatArray:
+    """State every hit by a fit that has not seen its source, float64 of shape (n,).
+
+    NaN where the other sources hold hits of one class only.
+
+    Args:
+        answered: Hits of corpora that hold an answer.
+        config: Of the calibration.
+        like: The fit on all of them, whose ridges are taken over.
+    """
+    stated = np.full(len(answered.hits), np.nan)
+    for number in np.unique(answered.source):
+        mine = answered.source == number
+        relevant = answered.hits.relevant[~mine]
+        if relevant.all() or not relevant.any():
+            continue
+        head, pieces = fit_hit_head(answered.where(~mine), config, like=like)
+        line = None if pieces is None else pieces.line
+        stated[mine] = sigmoid(head.head.logit(answered.hits.where(mine).features().columns(line)))
+    return stated
 
 
 def references(collected: CalibrationHits) -> dict[str, ScoreMap]:

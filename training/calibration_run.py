@@ -15,17 +15,14 @@ from typing import Any
 import numpy as np
 
 from app.core.bundle import CALIBRATOR_FILE, REFERENCE_FILE
-from app.core.calibration.calibrator import Calibrator, sigmoid
+from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import EncoderBinding, parse_calibrator
 from app.core.calibration.fit_ridge import group_folds
 from app.core.types import FloatArray
 from training.calibrate import (
-    FittedHead,
     FittedHeads,
     calibrator_text,
-    fit_head,
     fit_heads,
-    hit_data,
 )
 from training.calibration_config import CalibrationConfig
 from training.calibration_data import (
@@ -38,7 +35,9 @@ from training.calibration_data import (
     served_at_full_size,
 )
 from training.calibration_evidence import choose_thresholds, gather_evidence
-from training.calibration_folds import cross_fit, references
+from training.calibration_folds import cross_fit, references, state_left_out
+from training.calibration_heads import FittedHead
+from training.calibration_pieces import FittedPieces
 from training.errors import ConfigError
 from training.evaluate_calibration import (
     OURS,
@@ -76,7 +75,7 @@ def calibrate_encoder(
     answered = collected.where(collected.answered)
     held_out = _held_out(collected, config, binding, digest)
     heads = fit_heads(collected, config)
-    transfer = _leave_one_source_out(answered, config, heads.hit.ridge)
+    transfer = _leave_one_source_out(answered, config, heads)
     cross = cross_fit(collected, config, heads, binding)
     thresholds, evidence = choose_thresholds(cross, config), gather_evidence(cross, config)
     text = calibrator_text(
@@ -101,7 +100,8 @@ def calibrate_encoder(
         "config": config.model_dump(mode="json", by_alias=True),
         "data_sha256": digest,
         "thresholds": thresholds.model_dump(mode="json"),
-        "heads": {name: _facts(getattr(heads, name)) for name in FittedHeads.__slots__},
+        "heads": {name: _facts(getattr(heads, name)) for name in ("hit", "pooled", "first_hit")},
+        "score_pieces": _facts_of_pieces(heads.pieces),
         "references": {name: map_.to_json() for name, map_ in references(collected).items()},
         "held_out_documents": held_out,
         "leave_one_source_out": transfer,
@@ -173,22 +173,18 @@ def _held_out(
 
 
 def _leave_one_source_out(
-    collected: CalibrationHits, config: CalibrationConfig, ridge: float
+    collected: CalibrationHits, config: CalibrationConfig, like: FittedHeads
 ) -> dict[str, Any]:
     """Return source and relation to expected / observed when the fit has not seen the source.
 
     Measured in the whole pool; relations with few relevant hits are left out.
     """
     whole = collected.hits.corpus == max(collected.corpus_sizes)
+    stated = state_left_out(collected, config, like)
     ratios: dict[str, dict[str, float]] = {}
     for number, name in enumerate(labels(config)):
-        mine = collected.source == number
-        rest = collected.hits.relevant[~mine]
-        if not mine.any() or rest.all() or not rest.any():
-            continue
-        head = fit_head(hit_data(collected.where(~mine), config), config.features, (ridge,)).head
-        hits = collected.hits.where(mine & whole)
-        probability = sigmoid(head.logit(hits.features().columns()))
+        mine = (collected.source == number) & whole & ~np.isnan(stated)
+        hits, probability = collected.hits.where(mine), stated[mine]
         for relation, mask in {"same": hits.same, "cross": ~hits.same}.items():
             relevant = int(hits.relevant[mask].sum())
             if relevant >= _MIN_RELEVANT:
@@ -208,6 +204,16 @@ def _facts(fitted: FittedHead) -> dict[str, Any]:
         "cross_validated_nll": {str(k): v for k, v in fitted.cross_validated_nll.items()},
         "largest_gradient": fitted.fit.gradient,
         "newton_steps": fitted.fit.steps,
+    }
+
+
+def _facts_of_pieces(fitted: FittedPieces | None) -> dict[str, Any] | None:
+    if fitted is None:
+        return None
+    return {
+        **fitted.line.model_dump(mode="json"),
+        "ridge": fitted.ridge,
+        "cross_validated_nll": {str(k): v for k, v in fitted.cross_validated_nll.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""The commands ``calibrate``, ``evaluate``, ``compare`` and ``bundle`` of ``isoglot-train``."""
+"""The commands ``calibrate``, ``transfer``, ``evaluate``, ``compare`` and ``bundle``."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def register(cli: typer.Typer) -> None:
         epilog="Example: isoglot-train calibrate --model export --config calibration.toml "
         "--data-root data --out calibration"
     )(calibrate)
+    cli.command(
+        epilog="Example: isoglot-train transfer --model export --config calibration.toml "
+        "--data-root data --pieces 1,6"
+    )(transfer)
     cli.command(
         epilog="Example: isoglot-train evaluate --model export --set xquad-r "
         "--calibration calibration --out evaluation"
@@ -61,6 +65,43 @@ def calibrate(
         content = calibrate_encoder(ExportedEncoder(model, arithmetic), loaded, data_root, out)
         typer.echo(calibration_page(content))
         typer.echo(f"Calibrator {content['calibrator']} is in {out}.")
+
+
+def transfer(
+    *,
+    model: _Model,
+    config: Annotated[
+        Path, typer.Option("--config", metavar="FILE", help="TOML file of the calibration.")
+    ],
+    data_root: Annotated[
+        Path, typer.Option("--data-root", metavar="DIR", help="What the paths in it start from.")
+    ] = Path(),
+    pieces: Annotated[
+        str, typer.Option("--pieces", metavar="NUMBERS", help="Pieces of the score, by commas.")
+    ] = "1,6",
+    arithmetic: _Arithmetic = None,
+) -> None:
+    """Leave every calibration set out in turn, for several forms of the calibrator."""
+    with friendly_errors():
+        from training.calibration_config import load_calibration_config
+        from training.calibration_data import build_pool, collect_hits, load_sets
+        from training.calibration_transfer import compare_pieces, transfer_table
+        from training.onnx_encoder import ExportedEncoder
+
+        loaded, numbers = load_calibration_config(config), _numbers(pieces)
+        pool = build_pool(ExportedEncoder(model, arithmetic), load_sets(loaded, data_root), loaded)
+        found = compare_pieces(collect_hits(pool, loaded), loaded, numbers)
+        typer.echo(transfer_table(found))
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise ConfigError(f"--pieces: {text!r} is not a list of numbers from 1 on, such as 1,6.")
+    return numbers
 
 
 def evaluate(  # noqa: PLR0913 - the options of the command

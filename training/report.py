@@ -203,12 +203,25 @@ def calibration_page(content: Mapping[str, Any]) -> str:
         [
             f"# Calibrator {content['calibrator']}\n",
             table(["head", "weights", "intercept", "ridge"], heads),
+            *_pieces(content.get("score_pieces")),
             "## Documents that no calibrator was fitted on\n",
             calibration_table(content["held_out_documents"]),
             "## Each source left out in turn: expected / observed relevant hits, whole pool\n",
             table(["source", "same language", "another language"], transfer),
         ]
     )
+
+
+def _pieces(pieces: Mapping[str, Any] | None) -> list[str]:
+    """Return what the heads read the score through, nothing where that is a straight line."""
+    if pieces is None:
+        return []
+    ends = [f"{knot:.3f}" for knot in pieces["knots"]]
+    rows = zip(["–", *ends], [*ends, "–"], map(number_text, pieces["slopes"]), strict=True)
+    return [
+        f"## The score is read through a line in pieces (ridge {pieces['ridge']:g})\n",
+        table(["from", "to", "slope"], [[*row] for row in rows]),
+    ]
 
 
 def draw_reliability(diagrams: Mapping[str, Mapping[str, Any]], title: str, path: Path) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.core.calibration.calibrator import HitFeatures, background_score
 from app.core.calibration.document import RankRange
+from app.core.calibration.score_pieces import ScorePieces
 from app.core.calibration.standing import language_standings
 from app.core.types import BoolArray, FloatArray, VectorArray
 from training.retrieval_set import RetrievalSet, RowArray
@@ -79,9 +80,13 @@ class HitTable:
             same=self.same.astype(np.float64),
         )
 
-    def first_hit_columns(self) -> dict[str, FloatArray]:
-        """Return the columns of the first-hit head; take the hits of rank 1 only."""
-        return {**self.features().columns(), "gap": self.gap}
+    def first_hit_columns(self, pieces: ScorePieces | None = None) -> dict[str, FloatArray]:
+        """Return the columns of the first-hit head; take the hits of rank 1 only.
+
+        Args:
+            pieces: What the score is read through.
+        """
+        return {**self.features().columns(pieces), "gap": self.gap}
 
     def where(self, mask: BoolArray) -> HitTable:
         """Return the hits that a mask selects."""

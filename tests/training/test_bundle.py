@@ -66,6 +66,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_forms_of_the_calibrator_are_compared_on_sources_left_out(made):
+    common = ("--model", made / "export", "--arithmetic", "float32", "--data-root", made)
+    words = ("transfer", *common, "--config", made / "calibration.toml", "--pieces")
+    said = run(*words, "1,2")
+    assert [row.split("|")[1].strip() for row in said.splitlines()[:4]][2:] == ["1", "2"]
+    for pieces in ("six", "0,2"):
+        assert "not a list of numbers from 1 on" in run(*words, pieces, expect=2)
+
+
 def bundle_words(root: Path, out: Path) -> tuple[object, ...]:
     return (
         "bundle", "--model", root / "export", "--calibration", root / "calibration",

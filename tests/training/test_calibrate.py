@@ -7,15 +7,10 @@ import pytest
 from app.core.calibration.calibrator import Calibrator, sigmoid
 from app.core.calibration.document import EncoderBinding, parse_calibrator
 from app.core.errors import CalibrationError
-from training.calibrate import (
-    balanced_weights,
-    calibrator_text,
-    fit_head,
-    fit_heads,
-    hit_data,
-)
+from training.calibrate import balanced_weights, calibrator_text, fit_heads, hit_data
 from training.calibration_config import CalibrationConfig, load_calibration_config
 from training.calibration_data import CalibrationHits
+from training.calibration_heads import fit_head
 from training.errors import ConfigError
 from training.served import HitTable
 
@@ -66,7 +61,7 @@ def simulate(n: int = 60_000, *, seed: int = 0, offset: float = 0.0) -> Calibrat
         query=query,
         cluster=query // 3,
     )
-    columns = hits.features().columns()
+    columns = hits.features().columns(None)
     logit = sum(weight * columns[name] for name, weight in TRUTH.items()) + INTERCEPT
     relevant = rng.random(n) < sigmoid(np.asarray(logit + offset * source))
     return CalibrationHits(
@@ -90,7 +85,7 @@ def test_a_level_of_its_own_does_not_move_the_level_that_is_served():
     served = fit_heads(collected, config(features=tuple(TRUTH))).hit
     asked = collected.source == 0
     hits = collected.hits.where(asked)
-    stated = sigmoid(served.head.logit(hits.features().columns())).sum()
+    stated = sigmoid(served.head.logit(hits.features().columns(None))).sum()
     assert stated == pytest.approx(hits.relevant.sum(), rel=0.05)
     assert served.fit.coef[len(TRUTH)] == pytest.approx(2.0, abs=0.7)
 
@@ -112,7 +107,7 @@ def test_the_document_loads_and_its_probabilities_are_those_of_the_fit():
         heads, collected, binding=BINDING, data_sha256="0" * 64, measured={"metrics": {"note": 1}}
     )
     calibrator = Calibrator(parse_calibrator(json.loads(text)))
-    columns = collected.hits.features().columns()
+    columns = collected.hits.features().columns(None)
     np.testing.assert_allclose(
         calibrator.hit_probability(collected.hits.features()),
         sigmoid(heads.hit.head.logit(columns)),
@@ -143,7 +138,7 @@ def test_scores_that_say_the_opposite_are_refused():
     hits = replace(collected.hits, score=-collected.hits.score)
     upside_down = replace(collected, hits=hits)
     with pytest.raises(CalibrationError, match="does not rise with the score"):
-        fit_head(hit_data(upside_down, config()), ("score",), (1.0,))
+        fit_head(hit_data(upside_down, config(), None), ("score",), (1.0,))
 
 
 def test_hits_of_one_class_are_refused():
@@ -186,7 +181,7 @@ def test_every_source_weighs_the_same_in_each_relation():
 
 def test_cross_validation_prefers_the_ridge_that_predicts_new_documents():
     collected = simulate(4_000)
-    data = hit_data(collected, config())
+    data = hit_data(collected, config(), None)
     fitted = fit_head(data, tuple(TRUTH), (1.0, 1e6))
     assert fitted.ridge == 1.0
     assert fitted.cross_validated_nll[1.0] < fitted.cross_validated_nll[1e6]

@@ -182,6 +182,7 @@ CALIBRATIONS: dict[str, Any] = {
                     "standard_errors": [0.3, 0.5, 0.1],
                 }
             },
+            "score_pieces": {"knots": [0.3, 0.5], "slopes": [1.6, 1.1, 0.3]},
             "score_range": [0.04, 1.0],
             "corpus_range": [250.0, 37931.0],
             "fit": {

@@ -53,6 +53,10 @@ class CalibrationOut(ResponseModel):
     heads: dict[str, HeadDescription] | None = Field(
         description="`hit`, `pooled` (a language is not known) and `first_hit`."
     )
+    score_pieces: dict[str, JsonValue] | None = Field(
+        description="What the heads read the score through: `knots`, and the slope of every piece, "
+        "before the first knot, between knots and behind the last; null where that is the score."
+    )
     score_range: tuple[float, float] | None = Field(description="Scores that the fit has seen.")
     corpus_range: tuple[float, float] | None = Field(
         description="Corpus sizes that the fit has seen."
@@ -114,6 +118,7 @@ async def calibration(services: ServicesDep) -> CalibrationOut:
                 name: raw[name]
                 for name in (
                     "fit",
+                    "score_pieces",
                     "interval",
                     "language_offsets",
                     "thresholds",

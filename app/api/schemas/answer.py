@@ -28,7 +28,9 @@ class TermOut(ResponseModel):
     """One summand of a logit."""
 
     feature: str = Field(examples=["score"])
-    value: float = Field(description="Value of the feature for this hit.")
+    value: float = Field(
+        description="Value of the feature for this hit; of `score`, as the calibrator reads it."
+    )
     weight: float = Field(description="Its weight in the calibrator.")
     contribution: float = Field(description="What it adds to the logit: weight times value.")
 

@@ -93,7 +93,7 @@ function folded(title, ...content) {
   return element("details", "", element("summary", "", title), ...content);
 }
 
-function tables({ heads, evidence, metrics }) {
+function tables({ heads, evidence, metrics, score_pieces: pieces }) {
   const made = [];
   if (evidence?.compared.length) {
     const rows = evidence.compared.map((c) => [c.name, figure(c.nll), figure(c.ece), figure(c.expected_observed)]);
@@ -116,8 +116,16 @@ function tables({ heads, evidence, metrics }) {
     made.push(titled("Language pairs", "Language of the question, then of the passage.",
       table(["pair", "hits", "relevant", "expected / found", "calibration error"], rows)));
   }
+  if (pieces) made.push(readThrough(pieces));
   for (const [name, head] of Object.entries(heads)) made.push(parameters(name, head));
   return made;
+}
+
+function readThrough({ knots, slopes }) {
+  const ends = knots.map((knot) => knot.toFixed(3));
+  const rows = slopes.map((slope, n) => [ends[n - 1] ?? "–", ends[n] ?? "–", slope.toFixed(2)]);
+  return titled("How similarity is read", "A step of similarity counts so many times in each range. The weights below are those of the similarity that was read so.",
+    table(["from", "to", "counts"], rows));
 }
 
 function parameters(name, { features, coef, intercept, standard_errors: errors }) {

@@ -14,6 +14,7 @@ from app.cli.calibrating.judgements import JudgedQuery
 from app.core.calibration.assess import Sample
 from app.core.calibration.calibrator import Calibrator, HitFeatures, ServedList, background_score
 from app.core.calibration.judged import JudgedHits
+from app.core.calibration.score_pieces import ScorePieces
 from app.core.errors import CalibrationError
 from app.core.languages.codes import primary_language
 from app.core.languages.writing import known_posterior
@@ -78,6 +79,7 @@ class _Row:
     """One judged hit."""
 
     values: Mapping[str, float]
+    score: float
     relevant: float
     weight: float
     query: int
@@ -113,6 +115,7 @@ def judged_hits(
 
     return JudgedHits(
         columns={name: column([row.values[name] for row in rows]) for name in rows[0].values},
+        scores=column([row.score for row in rows]),
         sample=Sample(
             column([row.relevant for row in rows]),
             column([row.weight for row in rows]),
@@ -139,6 +142,7 @@ def _rows(calibrator: Calibrator, one: QueryList, number: int, complete: bool) -
     stated = calibrator.calibrate(served)
     standings = stated.standings.each()
     background = background_score(served.scores, calibrator.document.background)
+    pieces = calibrator.document.score_pieces
     scores = served.scores.tolist()
     rows = []
     for place, passage in enumerate(one.ids[: calibrator.document.depth]):
@@ -148,11 +152,14 @@ def _rows(calibrator: Calibrator, one: QueryList, number: int, complete: bool) -
         same = served.query_posterior.get(language, 0.0)
         known = language != UNDETERMINED and sum(served.query_posterior.values()) > _MOSTLY
         following = scores[place + 1] if place + 1 < len(scores) else background
-        hit = _features(scores[place], background, served.corpus_size, standings[place], same)
+        hit = _features(
+            scores[place], background, served.corpus_size, standings[place], same, pieces
+        )
         hit |= {"gap": scores[place] - following, "rank": place + 1.0}
         rows.append(
             _Row(
                 values=hit,
+                score=scores[place],
                 relevant=float(labels.get(passage, False)),
                 weight=one.query.weights.get(passage, 1.0),
                 query=number,
@@ -164,12 +171,13 @@ def _rows(calibrator: Calibrator, one: QueryList, number: int, complete: bool) -
     return rows
 
 
-def _features(
+def _features(  # noqa: PLR0913 - all that a hit is judged by
     score: float,
     background: float,
     corpus: int,
     standing: tuple[int, float, float, int],
     same: float,
+    pieces: ScorePieces | None,
 ) -> dict[str, float]:
     rank, lead, lag, size = standing
     hit = HitFeatures(
@@ -187,4 +195,4 @@ def _features(
             )
         )
     )
-    return {name: float(values[0]) for name, values in hit.columns().items()}
+    return {name: float(values[0]) for name, values in hit.columns(pieces).items()}

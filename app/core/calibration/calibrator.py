@@ -18,7 +18,8 @@ much the others score less than the best. ``docs/decisions/0004`` has what each 
 on data sets that the fit has not seen. A document names the features that it uses.
 
 Language offsets of the document, where it has any, are added for the query's and the passage's
-language. This module only evaluates, with numpy in float64; ``fit*.py`` beside it fit.
+language. Where it has pieces of the score, ``s`` is read through them (``score_pieces.py``).
+This module only evaluates, with numpy in float64; ``fit*.py`` beside it fit.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from app.core.calibration.compiled import (
     laid_out,
 )
 from app.core.calibration.document import CalibratorDocument, RankRange
+from app.core.calibration.score_pieces import ScorePieces
 from app.core.calibration.standing import Standings, standings
 from app.core.types import UNDETERMINED, BoolArray, FloatArray
 
@@ -71,10 +73,15 @@ class HitFeatures:
     language_lag: FloatArray
     same: FloatArray
 
-    def columns(self) -> dict[str, FloatArray]:
-        """Return every feature a hit head may name, products included."""
+    def columns(self, pieces: ScorePieces | None) -> dict[str, FloatArray]:
+        """Return every feature a hit head may name, products included.
+
+        Args:
+            pieces: Those of the calibrator, which the score is read through.
+        """
+        score = self.score if pieces is None else pieces.read(self.score)
         return {
-            "score": self.score,
+            "score": score,
             "background": self.background,
             "log_corpus": self.log_corpus,
             "log_language_corpus": self.log_language_corpus,
@@ -82,7 +89,7 @@ class HitFeatures:
             "language_lead": self.language_lead,
             "language_lag": self.language_lag,
             "same": self.same,
-            "same*score": self.same * self.score,
+            "same*score": self.same * score,
             "same*background": self.same * self.background,
             "same*log_corpus": self.same * self.log_corpus,
             "same*log_language_rank": self.same * self.log_language_rank,
@@ -186,6 +193,8 @@ class Calibrator:
         self._heads = CompiledHeads(document.hit, document.pooled)
         self._labelled = frozenset(document.fit.languages)
         interval = document.interval
+        self._pieces = document.score_pieces
+        self._read = None if self._pieces is None else self._pieces.reader()
         self._plain = document.language_offsets.are_none()
         self._declared = lru_cache(maxsize=_DECLARED)(self._certain_view)
         head = document.first_hit
@@ -219,13 +228,14 @@ class Calibrator:
         query = self._view(served.query_posterior)
         judged = [query.of(language) for language in stand.languages]
         sources = [one.source for one in judged]
-        hits, parts = laid_out(scores, stand, judged, plain=self._plain)
-        stated = self._stated(scores, hits, parts, shared)
+        read = scores if self._read is None else self._read(scores)
+        hits, parts = laid_out(scores, read, stand, judged, plain=self._plain)
+        stated = self._stated(hits, parts, shared)
         return CalibratedList(
             probability=stated[0],
             extrapolated=self._extrapolated(stand.score, served.corpus_size),
             source=tuple([sources[at] for at in stand.language]),
-            answerable=self._answerable(scores, stand, query.languages, shared),
+            answerable=self._answerable(scores, read, stand, query.languages, shared),
             standings=stand,
             interval=stated[1:] if self._deviations is not None else None,
         )
@@ -244,13 +254,10 @@ class Calibrator:
     def _certain_view(self, language: str) -> QueryView:
         return self._fresh_view({language: 1.0})
 
-    def _stated(
-        self, scores: FloatArray, hits: FloatArray, parts: HitParts, shared: tuple[float, float]
-    ) -> FloatArray:
+    def _stated(self, hits: FloatArray, parts: HitParts, shared: tuple[float, float]) -> FloatArray:
         """Return probabilities, and the ends of their intervals if there are any, (1 or 3, n).
 
         Args:
-            scores: Shape (n,).
             hits: ``u`` of the hits, see ``laid_out``.
             parts: What the probability of each hit is averaged from.
             shared: Background and log N of the list.
@@ -259,7 +266,7 @@ class Calibrator:
         logits, variances = self._heads.logits(hits, *shared, varying=deviations is not None)
         logit = logits.ravel().take(parts.place)
         if offsets is not None:
-            logit += offsets.intercept + offsets.slope * scores
+            logit += offsets.intercept + offsets.slope * hits[1]
         levels = logit[None]
         if deviations is not None:
             variance = variances.ravel().take(parts.place)
@@ -276,14 +283,16 @@ class Calibrator:
 
     def hit_probability(self, hits: HitFeatures) -> FloatArray:
         """Return P(relevant) of hits whose relation is known, float64 of shape (n,)."""
-        return self._squash(self.document.hit.logit(hits.columns()))
+        return self._squash(self.document.hit.logit(hits.columns(self._pieces)))
 
     def pooled_probability(self, hits: HitFeatures) -> FloatArray:
         """Return P(relevant) of hits whose relation is not known, float64 of shape (n,)."""
-        return self._squash(self.document.pooled.logit(hits.columns()))
+        return self._squash(self.document.pooled.logit(hits.columns(self._pieces)))
 
     def first_hit_probability(self, columns: Mapping[str, FloatArray]) -> FloatArray:
         """Return P(the first hit is relevant) from columns named as ``FIRST_HIT_FEATURES``."""
+        if self._pieces is not None:
+            columns = {**columns, "score": self._pieces.read(columns["score"])}
         return self._squash(self.document.first_hit.logit(columns))
 
     def _squash(self, logit: FloatArray) -> FloatArray:
@@ -307,6 +316,7 @@ class Calibrator:
     def _answerable(
         self,
         scores: FloatArray,
+        read: FloatArray,
         stand: Standings,
         query: QueryLanguages,
         shared: tuple[float, float],
@@ -314,7 +324,7 @@ class Calibrator:
         background, log_corpus = shared
         first = float(scores[0])
         values = {
-            "score": first,
+            "score": float(read[0]),
             "gap": first - (float(scores[1]) if len(scores) > 1 else background),
             "language_lead": stand.lead[0],
             "background": background,

@@ -1,7 +1,8 @@
 """The hit and pooled heads of a calibrator, made ready for a few matrix products a served list.
 
 What the hits of a list share is ``w = (1, background, log N)``; what tells them apart are the
-relation and ``u = (1, score, log R, lead, lag, log M)``. For one relation a logit and its variance
+relation and ``u = (1, score, log R, lead, lag, log M)``, the
+score as it is read. For one relation a logit and its variance
 are
 
     c' u     with  c = T(w) theta,        T(w) linear in w
@@ -210,7 +211,7 @@ class Offsets(NamedTuple):
 
     Attributes:
         intercept: To the logit.
-        slope: To the logit, for each unit of the score.
+        slope: To the logit, for each unit of the score as it is read.
         variance: To the variance of the logit.
     """
 
@@ -235,12 +236,18 @@ class HitParts(NamedTuple):
 
 
 def laid_out(
-    scores: FloatArray, stand: Standings, judged: Sequence[Judged], *, plain: bool
+    scores: FloatArray,
+    read: FloatArray,
+    stand: Standings,
+    judged: Sequence[Judged],
+    *,
+    plain: bool,
 ) -> tuple[FloatArray, HitParts]:
     """Return ``u`` of the hits of a list, shape (6, n), and their parts.
 
     Args:
         scores: Of the hits.
+        read: The same as the heads read them.
         stand: How they stand in their languages.
         judged: What is the same for the hits in each of ``stand.languages``.
         plain: Whether languages add nothing.
@@ -252,7 +259,7 @@ def laid_out(
     rank = np.array(stand.rank, dtype=np.float64)
     hits = np.empty((_OWN, n))
     hits[0] = 1.0
-    hits[1] = scores
+    hits[1] = read
     np.log(rank, out=hits[2])
     np.multiply(of_hits[1], rank == 1.0, out=hits[3])
     np.subtract(of_hits[0], scores, out=hits[4])

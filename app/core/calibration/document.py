@@ -5,6 +5,7 @@ grown by members that may be left out, so that a document of any age loads::
 
     heads' covariance   how well the parameters are known        } probability_interval
     interval            the level to read the covariances at     }
+    score_pieces        a line in pieces that the heads read the score through
     language_offsets    what single languages add to the logit of the hit head, and how well that
                         is known
     thresholds          answer and hit thresholds with a guarantee (conformal risk control,
@@ -41,6 +42,7 @@ from app.core.calibration.parts import (
     Part,
     Thresholds,
 )
+from app.core.calibration.score_pieces import ScorePieces
 from app.core.errors import CalibrationError, UnsupportedSchemaError
 
 CALIBRATOR_SCHEMA = 1
@@ -160,6 +162,7 @@ class CalibratorDocument(Part):
     fit: FitFacts
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
     interval: IntervalFacts | None = None
+    score_pieces: ScorePieces | None = None
     language_offsets: LanguageOffsets = LanguageOffsets()
     thresholds: Thresholds = Thresholds()
     evidence: Evidence | None = None

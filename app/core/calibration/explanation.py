@@ -3,7 +3,7 @@
 A hit's probability is a mixture of the heads of the calibrator: query and passage in the same
 language, in different ones (once for each query language that has an offset), or not known. Each
 head is linear, so what a feature adds to its logit is exactly weight times value; the offset of a
-language is such a summand too.
+language is such a summand too. The score is one feature, however many pieces it is read through.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ class HitPosition:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One summand of a logit: ``contribution`` is ``weight`` times ``value``."""
+    """One summand of a logit: ``contribution`` is ``weight`` times ``value``.
+
+    The value of ``score`` is the score as the head reads it, through the pieces if there are any.
+    """
 
     feature: str
     value: float
@@ -120,18 +123,21 @@ def score_offsets(
         float64 of shape (len(hits),), in units of the score.
     """
     head, offsets = calibrator.document.hit, calibrator.document.language_offsets
-    columns = hit_features(hits, same=True).columns()
-    scores = columns["score"]
+    pieces = calibrator.document.score_pieces
+    features = hit_features(hits, same=True)
+    columns = features.columns(pieces)
+    read = columns["score"]
     passages = [offsets.of_passage(hit.language) for hit in hits]
     here = offsets.of_passage(query_language)
     query = offsets.of_query(query_language)
-    cross = head.logit(hit_features(hits, same=False).columns())
+    cross = head.logit(hit_features(hits, same=False).columns(pieces))
     cross += np.array([o.intercept for o in passages])
-    cross += (np.array([o.slope for o in passages]) + query.slope) * scores
+    cross += (np.array([o.slope for o in passages]) + query.slope) * read
     columns["score"] = columns["same*score"] = np.zeros(len(hits))
     level = head.logit(columns) + here.intercept
     slope = head.weight("score") + head.weight("same*score") + here.slope + query.slope
-    apart: FloatArray = scores - (cross - level) / slope
+    there = (cross - level) / slope
+    apart: FloatArray = features.score - (there if pieces is None else pieces.unread(there))
     return apart
 
 
@@ -153,13 +159,15 @@ def hit_features(hits: Sequence[HitPosition], *, same: bool) -> HitFeatures:
 def _head(calibrator: Calibrator, hit: HitPosition, part: Share) -> HeadExplanation:
     pooled = part.relation == "pooled"
     head: LinearHead = calibrator.document.pooled if pooled else calibrator.document.hit
-    columns = hit_features([hit], same=part.relation == "same").columns()
+    features = hit_features([hit], same=part.relation == "same")
+    columns = features.columns(calibrator.document.score_pieces)
+    score = float(columns["score"][0])
     terms = [
         Term(feature, float(columns[feature][0]), weight, weight * float(columns[feature][0]))
         for feature, weight in zip(head.features, head.coef, strict=True)
     ]
-    terms += _offset_terms("query_language", part.query_offset, hit.score)
-    terms += _offset_terms("passage_language", part.passage_offset, hit.score)
+    terms += _offset_terms("query_language", part.query_offset, score)
+    terms += _offset_terms("passage_language", part.passage_offset, score)
     logit = head.intercept + sum(term.contribution for term in terms)
     low, high = calibrator.document.clip
     return HeadExplanation(

@@ -16,7 +16,9 @@ class JudgedHits:
     """Judged hits of served lists, one entry a hit.
 
     Attributes:
-        columns: Name to values, for every feature of every head.
+        columns: Name to values, for every feature of every head, as the calibrator to begin with
+            reads them.
+        scores: Cosines.
         sample: Labels, weights and queries.
         known: Whether the languages of query and passage are known.
         first: Whether the hit is the first of its list.
@@ -27,6 +29,7 @@ class JudgedHits:
     """
 
     columns: Mapping[str, FloatArray]
+    scores: FloatArray
     sample: Sample
     known: BoolArray
     first: BoolArray

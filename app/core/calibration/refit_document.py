@@ -39,7 +39,7 @@ def refit_text(  # noqa: PLR0913 - every fact that the document states
         fitted: Day of the fit; ``None`` where nothing is to be said of it.
     """
     sample = hits.sample
-    scores, sizes = hits.columns["score"], hits.corpus_sizes
+    scores, sizes = hits.scores, hits.corpus_sizes
     ranges = base.trained_range
     content: dict[str, Any] = base.model_dump(mode="json", by_alias=True, exclude_none=True)
     content |= {

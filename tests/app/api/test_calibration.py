@@ -6,6 +6,9 @@ from app.api.routes.page import PAGE_POLICY
 from app.core.bundle import CALIBRATOR_FILE
 from app.core.calibration.document import parse_calibrator
 from tests.app.api.conftest import serving, until_started
+from tests.bundles import calibrator_content, write_tiny_bundle
+from tests.calibrators import PIECES
+from tests.fakes import FAKE_ENCODER_SPEC
 
 
 async def test_the_evidence_for_the_probabilities_is_told(client):
@@ -18,10 +21,21 @@ async def test_the_evidence_for_the_probabilities_is_told(client):
     head = said["heads"]["hit"]
     assert len(head["coef"]) == len(head["features"])
     assert head["standard_errors"] is None
+    assert said["score_pieces"] is None
     assert said["fit"]["source"] == "bundle"
     assert said["thresholds"] == {"answer": None, "hits": None}
     answer = (await client.post("/v1/search", json={"query": "the tide"})).json()
     assert answer["model"]["calibrator"] == said["calibrator"]
+
+
+async def test_the_line_that_the_score_is_read_through_is_told(make_app, tmp_path):
+    content = calibrator_content(FAKE_ENCODER_SPEC, score_pieces=PIECES)
+    directory = write_tiny_bundle(tmp_path / "pieced", spec=FAKE_ENCODER_SPEC, calibrator=content)
+    app = make_app(bundle=directory)
+    async with serving(app) as pieced:
+        await until_started(app)
+        said = (await pieced.get("/v1/calibration")).json()
+    assert said["score_pieces"] == PIECES
 
 
 async def test_the_page_is_public_and_loads_nothing_from_elsewhere(client):

@@ -76,8 +76,8 @@ def test_a_same_language_hit_lower_by_the_offset_is_equally_probable(score, stan
     here = position(score=score, standing=standing, background=background)
     offset = float(score_offsets(calibrator, [here], "de")[0])
     there = position(score=score - offset, standing=standing, background=background)
-    cross = calibrator.document.hit.logit(hit_features([here], same=False).columns())
-    same = calibrator.document.hit.logit(hit_features([there], same=True).columns())
+    cross = calibrator.document.hit.logit(hit_features([here], same=False).columns(None))
+    same = calibrator.document.hit.logit(hit_features([there], same=True).columns(None))
     assert float(cross[0]) == pytest.approx(float(same[0]), abs=1e-9)
 
 

@@ -203,7 +203,7 @@ def test_every_feature_counts_in_the_variance():
     for index, same in ((0, True), (1, False), (6, True)):
         score = float(np.linspace(0.7, 0.1, 40)[index])
         position = HitPosition(score, "en", standings[index], background, 900, {})
-        columns = hit_features([position], same=same).columns()
+        columns = hit_features([position], same=same).columns(None)
         x = np.array([*(columns[name][0] for name in ranked["features"]), 1.0])
         width = 1.6448536269514722 * np.sqrt(x @ whole @ x)
         assert logits[1, index] - logits[0, index] == pytest.approx(2.0 * width)

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.calibration.assess import STATISTICS, Sample, assess, reliability
-from app.core.calibration.calibrator import HitFeatures, sigmoid
+from app.core.calibration.calibrator import Calibrator, HitFeatures, sigmoid
 from app.core.calibration.document import CalibratorDocument, parse_calibrator
 from app.core.calibration.judged import JudgedHits
 from app.core.calibration.refit import refit
 from app.core.errors import CalibrationError
-from tests.calibrators import make_calibrator, measured_content
+from tests.calibrators import PIECES, make_calibrator, measured_content
 from tests.searching import RANKED, ranked_calibrator
 
 BASE = make_calibrator()
@@ -27,6 +27,7 @@ def judged(
     noise: bool = False,
     unknown: int = 0,
     down: float = 0.0,
+    base: Calibrator = BASE,
 ) -> JudgedHits:
     """Ten hits a query, relevant as the base calibrator says after a shift of its logit."""
     rng = np.random.default_rng(seed)
@@ -43,11 +44,13 @@ def judged(
         language_lag=np.repeat(score[::10], 10) - score,
         same=np.repeat(rng.integers(0, 2, queries), 10).astype(np.float64),
     )
-    logit = BASE.document.hit.logit(hits.columns())
+    read = hits.columns(base.document.score_pieces)
+    logit = base.document.hit.logit(read)
     truth = np.full(n, 0.3) if noise else sigmoid(logit + shift + down * hits.log_language_rank)
-    columns = {**hits.columns(), "gap": np.full(n, 0.02), "rank": rank}
+    columns = {**read, "gap": np.full(n, 0.02), "rank": rank}
     return JudgedHits(
         columns=columns,
+        scores=score,
         sample=Sample(
             (rng.uniform(size=n) < truth).astype(np.float64),
             np.ones(n),
@@ -56,7 +59,7 @@ def judged(
         known=np.arange(n) >= unknown * 10,
         first=rank == 1.0,
         same=hits.same > 0.5,
-        stated=BASE.hit_probability(hits),
+        stated=base.hit_probability(hits),
         languages=frozenset({"de", "sw"}),
         corpus_sizes=frozenset({5000}),
     )
@@ -117,6 +120,17 @@ def test_a_base_with_every_optional_member_can_be_begun_with():
     assert text is not None
     document = parse_calibrator(json.loads(text))
     assert document.language_offsets == base.document.language_offsets
+
+
+def test_the_pieces_of_the_base_stay_and_its_weights_move():
+    base = make_calibrator(score_pieces=PIECES)
+    result = refit(base.document, judged(shift=2.0, base=base), data="tests", data_sha256="1" * 64)
+    assert result.verdict == "better"
+    assert result.text is not None
+    document = parse_calibrator(json.loads(result.text))
+    assert document.score_pieces == base.document.score_pieces
+    assert document.hit.coef != base.document.hit.coef
+    assert document.trained_range.score == base.document.trained_range.score
 
 
 @settings(max_examples=8, deadline=None)

@@ -13,7 +13,7 @@ from app.core.feedback.moved import moved_calibrator
 from app.core.feedback.refit import Proposal, propose, restated, standing_above_chance
 from app.core.types import FloatArray
 from tests.app.core.feedback.drawn import drawn_labels
-from tests.calibrators import make_calibrator
+from tests.calibrators import PIECES, make_calibrator
 
 ACTIVE = make_calibrator()
 DAY = date(2026, 11, 26)
@@ -168,10 +168,11 @@ def test_the_document_states_what_the_proposal_says():
     assert measured["scale"] == proposal.scale
 
 
-def test_offsets_of_languages_move_along_and_guarantees_of_the_former_end():
+def test_offsets_of_languages_move_along_pieces_stay_and_guarantees_of_the_former_end():
     threshold = {"kind": "crc", "value": 0.2, "target": 0.1, "n": 9, "scope": "s", "guarantee": "g"}
     active = make_calibrator(
         language_offsets={"query": {"de": {"intercept": 0.5, "slope": 0.25, "sd": 0.1}}},
+        score_pieces=PIECES,
         thresholds={"hits": threshold},
     )
     labels = drawn_labels(biased)
@@ -179,6 +180,7 @@ def test_offsets_of_languages_move_along_and_guarantees_of_the_former_end():
 
     moved = the_moved(active, proposal, labels).document
 
+    assert moved.score_pieces == active.document.score_pieces
     offset = moved.language_offsets.of_query("de")
     assert offset.intercept == pytest.approx(0.5 * proposal.scale)
     assert offset.slope == pytest.approx(0.25 * proposal.scale)

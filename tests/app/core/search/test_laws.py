@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from app.core.search.types import Hit, SearchRequest
 from app.core.types import Filter, MatchAny, PassageFilter
-from tests.searching import LANGUAGES, random_passages, ranked_calibrator, searching
+from tests.calibrators import PIECES, make_calibrator
+from tests.searching import LANGUAGES, RANKED, random_passages, ranked_calibrator, searching
 
 QUERY = "why is the tide of the sea so high"
 CORPUS = 140
@@ -36,11 +37,12 @@ preferences = st.fixed_dictionaries(
 
 
 @settings(max_examples=20, deadline=None)
-@given(seeds, presentations | preferences)
-def test_no_option_changes_the_probability_of_a_hit(seed, options):
+@given(seeds, presentations | preferences, st.sampled_from([None, PIECES]))
+def test_no_option_changes_the_probability_of_a_hit(seed, options, pieces):
     async def compare() -> None:
         passages = random_passages(seed, CORPUS)
-        async with searching(passages, calibrator=ranked_calibrator()) as opened:
+        calibrator = make_calibrator(hit=RANKED, score_pieces=pieces)
+        async with searching(passages, calibrator=calibrator) as opened:
             everything = await opened.service.search(
                 SearchRequest(QUERY, limit=100, candidates=1000, query_language="en")
             )
