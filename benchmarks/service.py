@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.bootstrap import open_runtime
+from app.core.errors import StoreUnavailableError
+from app.core.ports import PassageStore
 from app.core.types import Passage
 from app.environment import load_settings
 from benchmarks import corpus
@@ -61,7 +63,18 @@ async def _index(data: Path, count: int, bundle: Path | None, *, build: bool) ->
         if batch:
             await runtime.ingest.add(batch, durable=False)
         if build:
-            await runtime.store.build()
+            await build_index(runtime.store)
+
+
+async def build_index(store: PassageStore) -> None:
+    """Build the index, after a build that began by itself."""
+    while True:
+        try:
+            await store.build()
+        except StoreUnavailableError:
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 @contextmanager

@@ -21,12 +21,10 @@ from pathlib import Path
 
 from app.adapters.qdrant.records import chunks
 from app.bootstrap import open_runtime
-from app.core.errors import StoreUnavailableError
-from app.core.ports import PassageStore
 from app.core.search.types import SearchRequest
 from app.environment import load_settings
 from benchmarks import corpus
-from benchmarks.service import FILTER_FIELDS, index, write_json
+from benchmarks.service import FILTER_FIELDS, build_index, index, write_json
 
 _BEAT = 0.002
 _BATCH = 256
@@ -63,17 +61,6 @@ async def watched(phase: str, found: Stalls) -> AsyncIterator[None]:
     }
 
 
-async def build(store: PassageStore) -> None:
-    """Build the index, after a build that began by itself."""
-    while True:
-        try:
-            await store.build()
-        except StoreUnavailableError:
-            await asyncio.sleep(0.1)
-        else:
-            return
-
-
 async def measure(data: Path, given: argparse.Namespace) -> Stalls:
     """Go through the phases."""
     found: Stalls = {}
@@ -96,7 +83,7 @@ async def measure(data: Path, given: argparse.Namespace) -> Stalls:
             for batch in chunks(more[given.more // 2 :], _BATCH):
                 await runtime.ingest.add(batch, durable=False)
         async with watched("build the index and change over", found):
-            await build(runtime.store)
+            await build_index(runtime.store)
     finally:
         async with watched("close", found):
             await opening.__aexit__(None, None, None)
