@@ -76,10 +76,10 @@ async def measure(data: Path, given: argparse.Namespace) -> Stalls:
         async with watched("search", found):
             for text in queries:
                 await runtime.search.search(SearchRequest(text))
-        async with watched("write, flushed each time", found):
+        async with watched("write, synced each time", found):
             for batch in chunks(more[: given.more // 2], _BATCH):
                 await runtime.ingest.add(batch, durable=True)
-        async with watched("write, flushed now and then", found):
+        async with watched("write, synced now and then", found):
             for batch in chunks(more[given.more // 2 :], _BATCH):
                 await runtime.ingest.add(batch, durable=False)
         async with watched("build the index and change over", found):

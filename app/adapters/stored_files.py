@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec
 
 from app.adapters.whole_files import sync, write_whole
 from app.core.errors import StoreError
+
+P = ParamSpec("P")
 
 
 @contextmanager
@@ -63,3 +67,12 @@ def sync_tree(root: Path) -> None:
         for directory, _, files in os.walk(root):
             for path in [*(Path(directory, name) for name in files), Path(directory)]:
                 sync(path)
+
+
+async def in_thread(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Run work on files in a thread and return when it has ended, even when cancelled."""
+    running = asyncio.create_task(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        await asyncio.shield(running)
+    finally:
+        await asyncio.gather(running, return_exceptions=True)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import ParamSpec
 
 from app.adapters.disk_room import require_room, tree_bytes
 from app.adapters.edge.build import finish_build, start_build
 from app.adapters.edge.session import EdgeSession, IndexBuild, chunked
 from app.adapters.edge.shard import PassageShard
-from app.adapters.stored_files import copy_tree, remove_tree, sync_tree
+from app.adapters.stored_files import copy_tree, in_thread, remove_tree, sync_tree
 from app.core.errors import StoreError, StoreUnavailableError
-
-P = ParamSpec("P")
 
 
 async def rebuild(session: EdgeSession, *, reserve: int) -> None:
@@ -44,7 +40,7 @@ async def rebuild(session: EdgeSession, *, reserve: int) -> None:
     finally:
         session.build = None
         discard = build.copy if session.shard_path == before else before
-        await _in_thread(remove_tree, discard)
+        await in_thread(remove_tree, discard)
 
 
 async def _build_copy(session: EdgeSession, build: IndexBuild, reserve: int) -> None:
@@ -54,10 +50,10 @@ async def _build_copy(session: EdgeSession, build: IndexBuild, reserve: int) -> 
         wanted = 2 * tree_bytes(session.shard_path)
         require_room(session.shard_path, reserve=reserve, wanted=wanted)
         build.touched.clear()
-        await _in_thread(copy_tree, session.shard_path, build.copy)
+        await in_thread(copy_tree, session.shard_path, build.copy)
         build.process = await start_build(build.copy, session.spec.dim)
     await finish_build(build.process)
-    await _in_thread(sync_tree, build.copy)
+    await in_thread(sync_tree, build.copy)
 
 
 async def _catch_up_and_swap(session: EdgeSession, build: IndexBuild) -> None:
@@ -75,12 +71,3 @@ async def _catch_up_and_swap(session: EdgeSession, build: IndexBuild) -> None:
         except BaseException:
             built.close()
             raise
-
-
-async def _in_thread(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Run work on files in a thread and return when it has ended, even when cancelled."""
-    running = asyncio.create_task(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        await asyncio.shield(running)
-    finally:
-        await asyncio.gather(running, return_exceptions=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from app.adapters.edge.directory import CollectionDirectory
+from app.adapters.edge.log import sync_log
 from app.adapters.edge.shard import PassageShard
-from app.adapters.stored_files import sync_tree
+from app.adapters.stored_files import in_thread, sync_tree
 from app.core.errors import StoreError, StoreUnavailableError
 from app.core.types import ANY_PASSAGE, CollectionSpec
 
@@ -57,6 +58,7 @@ class EdgeSession:
     _directory: CollectionDirectory = field(kw_only=True)
     _shard_path: Path = field(kw_only=True)
     _unflushed: int = 0
+    _unsynced: int = 0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
@@ -161,18 +163,27 @@ class EdgeSession:
     def will_write(self, ids: Collection[str]) -> None:
         """Note which passages are about to change: before they do, so that none is missed."""
         self._unflushed += len(ids)
+        self._unsynced += len(ids)
         if self.build is not None:
             self.build.touched.update(ids)
 
     def flush(self) -> None:
-        """Make every write survive loss of power."""
+        """Make every write survive loss of power, and let the log shrink; everything waits."""
         self.shard.flush()
-        self._unflushed = 0
+        self._unflushed = self._unsynced = 0
 
-    def flush_after(self, writes: int) -> None:
-        """Flush if there have been this many writes since the last time."""
-        if self._unflushed >= writes:
+    async def sync(self) -> None:
+        """Make every write survive loss of power; only writers wait."""
+        await in_thread(sync_log, self._shard_path)
+        self._unsynced = 0
+
+    async def breathe(self, *, sync_every: int, flush_every: int) -> None:
+        """Let others go on; before that flush or sync, where so much has been written since."""
+        if self._unflushed >= flush_every:
             self.flush()
+        elif self._unsynced >= sync_every:
+            await self.sync()
+        await asyncio.sleep(0)
 
     def new_build(self) -> IndexBuild:
         """Begin to note what a build has to catch up with."""
@@ -191,7 +202,8 @@ class EdgeSession:
             StoreError: The swap could not be recorded; the live shard is the same as before.
         """
         self._directory.go_live(path, shard.indexed)
-        outdated, self.shard, self._shard_path, self._unflushed = self.shard, shard, path, 0
+        outdated, self.shard, self._shard_path = self.shard, shard, path
+        self._unflushed = self._unsynced = 0
         # The swap is done, and nothing that is still needed depends on the old shard.
         with suppress(StoreError):
             outdated.close()

@@ -9,7 +9,6 @@ other, beside the copying of the shard, or beside a swap.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
@@ -47,34 +46,41 @@ from app.core.types import (
 INDEX_THRESHOLD = 20_000
 """Passages that are searched exactly, in about two milliseconds; beyond, an index pays."""
 
+SYNC_EVERY = 2_000
+FLUSH_EVERY = 20_000
+
 
 class EdgePassageStore:
     """A ``PassageStore`` over a directory that one process has open at a time.
 
-    An acknowledged write survives the death of the process; it survives loss of power once it is
-    flushed: at once with ``durable=True``, otherwise after ``flush_every`` writes or on close.
+    An acknowledged write survives the death of the process; it survives loss of power once the log
+    is synced: at once with ``durable=True``, otherwise after ``sync_every`` writes or on close.
 
     Args:
         directory: Where the collection lives; created by ``open``.
         index_threshold: Up to this many passages are searched exactly, without an index.
-        flush_every: Writes after which the log is flushed, which also keeps it from growing.
+        sync_every: Writes after which the log is synced, from a thread.
+        flush_every: Writes after which the engine is flushed, which keeps its log from growing:
+            some 5 kB each, and what is replayed after a crash. Everything waits for it.
         settle_seconds: The index is built by itself once nothing has been written for this long;
             ``None`` leaves building to who calls ``build``.
         reserve: Bytes that stay free on the disk: what would take them is refused.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is one setting
         self,
         directory: Path,
         *,
         index_threshold: int = INDEX_THRESHOLD,
-        flush_every: int = 2_000,
+        sync_every: int = SYNC_EVERY,
+        flush_every: int = FLUSH_EVERY,
         settle_seconds: float | None = None,
         reserve: int = 0,
     ) -> None:
         self._root = directory
         self._reserve = reserve
         self._index_threshold = index_threshold
+        self._sync_every = sync_every
         self._flush_every = flush_every
         self._session: EdgeSession | None = None
         self._indexing = SettledBuilds(self._index, settle_seconds)
@@ -142,7 +148,7 @@ class EdgePassageStore:
                 session.shard.upsert(chunk)
                 await self._breathe(session)
             if durable:
-                session.flush()
+                await session.sync()
         self._indexing.written()
 
     async def delete(self, ids: Collection[str]) -> int:
@@ -175,7 +181,7 @@ class EdgePassageStore:
                 deleted += session.shard.delete(ids)
                 await self._breathe(session)
             if deleted:
-                session.flush()
+                await session.sync()
         return deleted
 
     async def get(self, ids: Sequence[str]) -> list[Passage]:
@@ -286,5 +292,4 @@ class EdgePassageStore:
         return self._session
 
     async def _breathe(self, session: EdgeSession) -> None:
-        session.flush_after(self._flush_every)
-        await asyncio.sleep(0)
+        await session.breathe(sync_every=self._sync_every, flush_every=self._flush_every)
