@@ -22,7 +22,7 @@ from typing import Any
 
 import qdrant_edge as qe
 
-from app.adapters.edge.nearest import OVERSAMPLING, SEARCH_BEAM
+from app.adapters.edge.nearest import exact_scores
 from app.adapters.encoders.onnx_encoder import OnnxEncoder
 from app.core.bundle import load_bundle
 from app.environment import load_settings
@@ -31,13 +31,9 @@ from benchmarks.load import closed_loop, post, ratio, spread
 from benchmarks.service import index, memory_mib, serving, work_directory, write_json
 
 CONNECTIONS = (1, 8, 32)
+_HITS = 10
 _BARE_QUERIES = 200
 _STAGED_QUERIES = 200
-
-_AS_SERVED = qe.SearchParams(
-    hnsw_ef=SEARCH_BEAM,
-    quantization=qe.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
-)
 
 
 class Bare:
@@ -55,8 +51,8 @@ class Bare:
         """Encode a query and return its ten nearest passages; ``exact`` uses no index."""
         vector = self._encoder.encode_queries([text])[0]
         nearest = qe.Query.Nearest(vector.tolist(), using="dense")
-        params = qe.SearchParams(exact=True) if exact else _AS_SERVED
-        found = self._shard.query(qe.QueryRequest(limit=10, query=nearest, params=params))
+        params = qe.SearchParams(exact=True) if exact else exact_scores(_HITS)
+        found = self._shard.query(qe.QueryRequest(limit=_HITS, query=nearest, params=params))
         return {point.id for point in found}
 
     def p50_ms(self, queries: list[str]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import ipaddress
 import signal
 import socket
@@ -196,4 +197,14 @@ async def _tell(app: FastAPI, server: uvicorn.Server, on_ready: Callable[[], Non
     """Tell once that searches are answered."""
     while not (server.started and app.state.api.readiness.is_ready):  # noqa: ASYNC110  theirs
         await asyncio.sleep(_LOOK_SECONDS)
+    settle_heap()
     on_ready()
+
+
+def settle_heap() -> None:
+    """Keep what the start has made out of later garbage collections, for which all requests wait.
+
+    It is there to stay, and collecting would walk through all of it time and again.
+    """
+    gc.collect()
+    gc.freeze()

@@ -16,14 +16,8 @@ from app.core.types import NearestQuery, Passage, ScoredPassage
 SEARCH_BEAM = 128
 """Candidates the approximate index keeps while it walks (``hnsw_ef``)."""
 
-OVERSAMPLING = 2.0
-"""How many times more candidates are taken from int8 vectors than are rescored exactly."""
-
-# Quantized vectors are not rescored by default, and their scores are off by up to 0.007.
-_EXACT_SCORES = qe.SearchParams(
-    hnsw_ef=SEARCH_BEAM,
-    quantization=qe.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
-)
+OVERSAMPLING = 1.25
+"""At least so many times more candidates are taken from int8 vectors than are wanted."""
 
 
 Read: TypeAlias = "Callable[[Collection[int]], Mapping[int, Passage]]"
@@ -58,6 +52,19 @@ def search_nearest(
     ]
 
 
+def exact_scores(limit: int) -> qe.SearchParams:
+    """Return how the best ``limit`` are searched for.
+
+    Quantized vectors are not rescored by default, and their scores are off by up to 0.007. The
+    whole beam is rescored; more than that would widen the walk, which is what takes the time.
+    """
+    oversampling = max(OVERSAMPLING, SEARCH_BEAM / limit)
+    return qe.SearchParams(
+        hnsw_ef=SEARCH_BEAM,
+        quantization=qe.QuantizationSearchParams(rescore=True, oversampling=oversampling),
+    )
+
+
 def _nearest(
     shard: qe.EdgeShard, queries: Sequence[NearestQuery], limits: Sequence[int]
 ) -> list[list[qe.ScoredPoint]]:
@@ -66,7 +73,7 @@ def _nearest(
             limit=limit,
             query=qe.Query.Nearest(vector_numbers(query.vector), using=VECTOR_NAME),
             filter=engine_filter(query.where),
-            params=_EXACT_SCORES,
+            params=exact_scores(limit),
         )
         for query, limit in zip(queries, limits, strict=True)
     ]

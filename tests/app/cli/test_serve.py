@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import socket
@@ -19,6 +20,7 @@ from app.cli.serve import (
     is_loopback,
     listen,
     refuse_exposure,
+    settle_heap,
 )
 from app.settings import Settings
 from tests.app.cli.conftest import TIDES, WHEEL
@@ -172,3 +174,14 @@ def test_clients_that_connect_at_once_are_accepted_at_once():
 
 
 CLIENTS = 4 * ACCEPTED_A_TURN
+
+
+def test_what_the_start_has_made_is_collected_once_and_then_left_alone():
+    before = gc.get_freeze_count()
+    kept: list[list[int]] = [[]]
+    settle_heap()
+    try:
+        assert gc.get_freeze_count() > before
+        assert not any(each is kept for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
