@@ -61,6 +61,13 @@ def install_error_handlers(app: FastAPI) -> None:
         app.add_exception_handler(cls, handle)
 
 
+# Where pydantic's own words do not say what to do.
+_PLAINER = {
+    "extra_forbidden": "There is no such member here; /openapi.json lists those that there are.",
+    "missing": "This is needed, and missing.",
+}
+
+
 def validation_items(errors: Sequence[Mapping[str, Any]], *, root: str = "") -> list[ProblemItem]:
     """Return pydantic's errors as problem items.
 
@@ -72,7 +79,7 @@ def validation_items(errors: Sequence[Mapping[str, Any]], *, root: str = "") -> 
         ProblemItem(
             pointer=root + "".join(f"/{escape_pointer(step)}" for step in error["loc"]),
             code=error["type"],
-            detail=error["msg"],
+            detail=_PLAINER.get(error["type"], error["msg"]),
         )
         for error in errors[:MAX_ITEMS]
     ]

@@ -18,7 +18,7 @@ from app.core.calibration.score_pieces import ScorePieces
 from app.core.errors import CalibrationError
 from app.core.languages.codes import primary_language
 from app.core.languages.writing import known_posterior
-from app.core.types import UNDETERMINED, FloatArray
+from app.core.types import UNDETERMINED, FloatArray, LanguageGuess
 
 LIST_LENGTH = 100
 _MOSTLY = 0.5
@@ -65,7 +65,7 @@ async def serve(search: Searcher, query: JudgedQuery) -> QueryList:
     served = ServedList(
         scores=np.array([hit.score for hit in answer.hits], dtype=np.float64),
         passage_languages=[primary_language(hit.language.code) for hit in answer.hits],
-        query_posterior=known_posterior(query.text, detected),
+        query_posterior=known_posterior(query.text, LanguageGuess(detected, said.source)),
         corpus_size=size,
         language_sizes=sizes,
     )

@@ -2,17 +2,19 @@
 
 Calibrators are fitted on questions in the script of their language. For "mera phone charge nahi
 ho raha" or "मेरा phone charge नहीं हो रहा" the language may be known, but not what a calibrator for
-it would say: such queries go to the pooled head, which looks at no language.
+it would say: such queries go to the pooled head, which looks at no language. Where nobody says
+what language a text in Latin letters is in, and the guess is not sure, it may be such a query:
+docs/decisions/0007-undeclared-romanised-queries.md measures that.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
 from functools import lru_cache
 
 from app.core.languages.codes import primary_language
+from app.core.types import LanguageGuess
 
 _OTHER_SCRIPTS = (
     "am ar as azb be bg bn bo ckb dv el fa gu he hi hy ja ka km kn ko ky lo mai mk ml mn mr my "
@@ -30,20 +32,31 @@ MIXED_SHARE = 0.25
 for a second language. Names, brands and abbreviations have capitals and do not count."""
 
 
-def known_posterior(text: str, posterior: Mapping[str, float]) -> dict[str, float]:
+SURE = 0.7
+"""A guess of the language of a text in Latin letters that is less sure is taken for none."""
+
+_RELATIVES = ("id jv min ms su", "da nn no sv", "bs hr sh sr", "cs sk")
+_FAMILY = {language: family for family in _RELATIVES for language in family.split()}
+"""Languages so close that a short text of one is shared out among them; a text that is in none
+of the languages it may be taken for is shared out among strangers."""
+
+
+def known_posterior(text: str, guess: LanguageGuess) -> dict[str, float]:
     """Return the part of a posterior that a calibrator can speak for.
 
     Args:
         text: The query.
-        posterior: BCP-47 tag to probability.
+        guess: What is believed about its language.
 
     Returns:
         Primary subtag to probability; what is missing to 1 belongs to the pooled head. Empty for
-        a mixed text; without the languages that have another script where the text is in Latin
-        letters; without romanised variants (``hi-Latn``).
+        a mixed text, and for one in Latin letters whose language was guessed without being sure;
+        without the languages that have another script where the text is in Latin letters; without
+        romanised variants (``hi-Latn``).
     """
+    posterior = guess.posterior
     latin, other = _words(text)
-    if other and _is_mixed(latin, other):
+    if (other and _is_mixed(latin, other)) or (latin and not other and is_unsure(guess)):
         return {}
     merged: dict[str, float] = {}
     for tag, probability in posterior.items():
@@ -52,6 +65,18 @@ def known_posterior(text: str, posterior: Mapping[str, float]) -> dict[str, floa
             continue
         merged[language] = merged.get(language, 0.0) + probability
     return merged
+
+
+def is_unsure(guess: LanguageGuess) -> bool:
+    """Return whether a language was guessed, but neither it nor its relatives are likely."""
+    if guess.source != "detected":
+        return False
+    families: dict[str, float] = {}
+    for tag, probability in guess.posterior.items():
+        language = primary_language(tag)
+        family = _FAMILY.get(language, language)
+        families[family] = families.get(family, 0.0) + probability
+    return max(families.values(), default=0.0) < SURE
 
 
 def _words(text: str) -> tuple[list[str], list[str]]:

@@ -78,7 +78,8 @@ def kind_of(field: str, fields: Mapping[str, FieldKind], *, pointer: str) -> Fie
     known = {**BUILT_IN_FIELDS, **fields}
     if field not in known:
         raise MalformedFilterError(
-            f"{field!r} is not a declared field. Declared are {', '.join(public_fields(known))}.",
+            f"{field!r} is not a declared field. Declared are {', '.join(public_fields(known))}; "
+            "the service declares others by ISOGLOT_FILTER_FIELDS.",
             pointer=pointer,
         )
     return known[field]

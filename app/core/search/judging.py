@@ -16,7 +16,7 @@ from app.core.calibration.parts import Threshold
 from app.core.calibration.standing import LanguageStanding
 from app.core.languages.bias import LanguageDiagnostics, diagnose
 from app.core.languages.codes import primary_language
-from app.core.languages.writing import known_posterior
+from app.core.languages.writing import is_unsure, known_posterior
 from app.core.search.candidates import Candidates, Statements
 from app.core.search.types import (
     Hit,
@@ -78,7 +78,7 @@ def judge(
         query: The query, which may be written unlike the language it is in.
         query_language: What is believed about its language.
     """
-    posterior = known_posterior(query, query_language.posterior)
+    posterior = known_posterior(query, query_language)
     passages = [candidate.passage for candidate in candidates]
     languages = [primary_language(passage.language) for passage in passages]
     # A passage may have been stored between counting and searching.
@@ -220,6 +220,12 @@ def pooled_warnings(
     if guess.code != UNDETERMINED:
         why = f"The query mixes languages, or is not in the usual script of its own ({guess.code})"
     detail = f"{why}; its probabilities come from the calibrator that looks at no language."
+    if is_unsure(guess):
+        detail = (
+            f"What language the query is in is not sure (at best {guess.code}, "
+            f"{guess.confidence:.0%}); its probabilities come from the calibrator that looks at no "
+            "language. Send what you know of it: language.query, or language.candidates."
+        )
     return [SearchWarning("pooled_calibrator", detail)]
 
 

@@ -16,7 +16,7 @@ async def test_search_returns_the_nearest_passage_first_with_a_probability(stock
     assert best["id"] == "puncture.en"
     assert best["rank"] == 1
     assert 0 < best["probability"] < 1
-    assert best["probability_source"] == "mixture"
+    assert best["probability_source"] == "pooled"  # three words in eight are known
     assert best["score_kind"] == "cosine"
     assert best["language"] == {"code": "en"}
     assert best["parallel_id"] == "puncture"

@@ -35,7 +35,7 @@ def position(**changes: Any) -> HitPosition:
 
 
 async def test_the_heads_of_an_explanation_add_up_to_the_probability_that_was_stated():
-    request = SearchRequest("the tide and der sea", limit=100, explain="full")
+    request = SearchRequest("the how and why where der tide", limit=100, explain="full")
     async with searching(random_passages(1, 90), calibrator=ranked_calibrator()) as opened:
         result = await opened.service.search(request)
     spoke: set[str] = set()

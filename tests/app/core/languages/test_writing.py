@@ -1,6 +1,15 @@
 import pytest
 
-from app.core.languages.writing import known_posterior
+from app.core.languages.writing import SURE, is_unsure, known_posterior
+from app.core.types import LanguageGuess
+
+
+def declared(posterior: dict[str, float]) -> LanguageGuess:
+    return LanguageGuess(posterior, source="declared")
+
+
+def detected(posterior: dict[str, float]) -> LanguageGuess:
+    return LanguageGuess(posterior, source="detected")
 
 
 @pytest.mark.parametrize(
@@ -14,7 +23,7 @@ from app.core.languages.writing import known_posterior
     ],
 )
 def test_what_is_written_as_usual_keeps_its_languages(text, posterior, known):
-    assert known_posterior(text, posterior) == known
+    assert known_posterior(text, declared(posterior)) == known
 
 
 @pytest.mark.parametrize(
@@ -27,8 +36,37 @@ def test_what_is_written_as_usual_keeps_its_languages(text, posterior, known):
     ],
 )
 def test_romanised_and_mixed_queries_are_in_no_language_that_a_calibrator_knows(text, posterior):
-    assert known_posterior(text, posterior) == {}
+    assert known_posterior(text, declared(posterior)) == {}
 
 
 def test_only_the_languages_of_another_script_are_left_out():
-    assert known_posterior("kak dela", {"ru": 0.6, "id": 0.4}) == {"id": 0.4}
+    assert known_posterior("kak dela", declared({"ru": 0.6, "id": 0.4})) == {"id": 0.4}
+
+
+def test_a_guess_for_latin_letters_that_is_not_sure_is_no_language():
+    unsure = {"it": 0.5, "en": 0.3, "sw": 0.2}
+    assert known_posterior("mera phone charge nahi ho raha", detected(unsure)) == {}
+    assert known_posterior("mera phone charge nahi ho raha", declared(unsure)) == unsure
+
+
+def test_a_guess_that_is_sure_keeps_its_whole_posterior():
+    assert known_posterior("where", detected({"en": SURE, "de": 0.3})) == {"en": SURE, "de": 0.3}
+
+
+def test_in_other_letters_an_unsure_guess_stays_a_mixture():
+    kana = {"zh": 0.6, "ja": 0.4}
+    assert known_posterior("東京大学", detected(kana)) == kana
+    assert known_posterior("東京 Hotel", detected(kana)) == kana
+
+
+@pytest.mark.parametrize(
+    ("posterior", "unsure"),
+    [
+        ({"id": 0.4, "ms": 0.35, "en": 0.25}, False),
+        ({"id": 0.4, "fi": 0.35, "en": 0.25}, True),
+        ({"nb": 0.4, "pt-BR": 0.35, "pt": 0.35}, False),
+        ({}, True),
+    ],
+)
+def test_close_relatives_count_as_one_language(posterior, unsure):
+    assert is_unsure(detected(posterior)) is unsure

@@ -59,3 +59,17 @@ async def test_queries_that_no_language_speaks_for_are_pooled_and_say_so(query, 
     assert {hit.probability_source for hit in result.hits} == {"pooled"}
     [warning] = [w for w in result.warnings if w.code == "pooled_calibrator"]
     assert detail in warning.detail
+
+
+async def test_an_undeclared_query_whose_language_is_not_sure_is_pooled_and_says_what_to_do():
+    async with measured(make_calibrator()) as service:
+        guessed = await service.search(SearchRequest("mera phone is nahi raha"))
+        declared = await service.search(
+            SearchRequest("mera phone is nahi raha", query_language="en")
+        )
+    assert {hit.probability_source for hit in guessed.hits} == {"pooled"}
+    [warning] = [w for w in guessed.warnings if w.code == "pooled_calibrator"]
+    assert "not sure (at best en, 20%)" in warning.detail
+    assert "language.query" in warning.detail
+    assert "relation:same" in {hit.probability_source for hit in declared.hits}
+    assert not [w for w in declared.warnings if w.code == "pooled_calibrator"]
