@@ -234,7 +234,7 @@ class Calibrator:
         return CalibratedList(
             probability=stated[0],
             extrapolated=self._extrapolated(stand.score, served.corpus_size),
-            source=tuple([sources[at] for at in stand.language]),
+            source=tuple(map(sources.__getitem__, stand.language)),
             answerable=self._answerable(scores, read, stand, query.languages, shared),
             standings=stand,
             interval=stated[1:] if self._deviations is not None else None,

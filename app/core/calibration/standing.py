@@ -81,20 +81,24 @@ def standings(
     """
     values: list[float] = scores.tolist()
     place = {language: at for at, language in enumerate(dict.fromkeys(passage_languages))}
-    members = [place[language] for language in passage_languages]
+    members = list(map(place.__getitem__, passage_languages))
     floor = values[min(len(values), ranks.to_rank) - 1] if values else 0.0
     counts, seconds = [0] * len(place), [floor] * len(place)
     best: list[float] = []
     rank: list[int] = []
+    ranked = rank.append
     for at, score in zip(members, values, strict=True):
-        number = counts[at] + 1
-        counts[at] = number
-        rank.append(number)
-        if number == 1:
-            best.append(score)
-        elif number == 2:
-            seconds[at] = score
-    lead = [max(top - max(floor, second), 0.0) for top, second in zip(best, seconds, strict=True)]
+        number = counts[at] = counts[at] + 1
+        ranked(number)
+        if number <= 2:
+            if number == 1:
+                best.append(score)
+            else:
+                seconds[at] = score
+    lead = [
+        top - second if second > floor else max(top - floor, 0.0)
+        for top, second in zip(best, seconds, strict=True)
+    ]
     size = [
         max(language_sizes.get(language, 0), count)
         for language, count in zip(place, counts, strict=True)
