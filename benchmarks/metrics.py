@@ -11,7 +11,6 @@ the time to count a search of ten hits and to sign its tokens, and their ratio t
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import statistics
 import tempfile
@@ -64,7 +63,7 @@ def main() -> None:
     statement = _statement(bundle.calibrator.id)
     both = {bundle.calibrator.id: 0.5, shadow.id: 0.4}
     hits = [ShownHit(rank, 0.5, "de", {bundle.calibrator.id: 0.5}) for rank in range(1, HITS + 1)]
-    shadowed = [dataclasses.replace(hit, probabilities=both) for hit in hits]
+    shadowed = [hit._replace(probabilities=both) for hit in hits]
 
     def count(shown: list[ShownHit]) -> Callable[[], None]:
         return lambda: metrics.searches.answered(

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import structlog
 from fastapi import Request
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import problem_for
@@ -32,6 +32,10 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 """Headers of every response that does not set them itself."""
+
+_SENT_HEADERS = [
+    (name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+]
 
 
 class RequestContext:
@@ -99,12 +103,15 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(raw=message.setdefault("headers", []))
-            for name, value in SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
-            headers["X-Request-ID"] = self._request_id
-            headers["Server-Timing"] = _server_timing(self._scope["state"], self.seconds)
-            message["headers"] = headers.raw
+            timing = _server_timing(self._scope["state"], self.seconds)
+            own = list(message.get("headers", ()))
+            named = {name for name, _ in own}
+            message["headers"] = [
+                *own,
+                *(header for header in _SENT_HEADERS if header[0] not in named),
+                (b"x-request-id", self._request_id.encode()),
+                (b"server-timing", timing.encode()),
+            ]
         await self._send(message)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from app.api.convert import model
 from app.api.feedback_convert import token_of
@@ -130,6 +131,7 @@ def _hit(hit: Hit, body: SearchBody, feedback_token: str | None) -> answers.HitO
     )
 
 
+@lru_cache(maxsize=16)
 def _answer_threshold(threshold: Threshold | None) -> answers.AnswerThreshold | None:
     return None if threshold is None else answers.AnswerThreshold(**threshold.model_dump())
 

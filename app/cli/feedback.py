@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -90,7 +89,7 @@ async def read_feedback(settings: Settings) -> AsyncIterator[Entry]:
 def json_line(entry: Entry) -> str:
     """Return an entry as one JSON object."""
     said = {"source": entry.source, "relevant": entry.relevant, "received": entry.received}
-    return json.dumps({**said, **asdict(entry.statement)}, ensure_ascii=False)
+    return json.dumps({**said, **entry.statement._asdict()}, ensure_ascii=False)
 
 
 def qrels_line(entry: Entry) -> str | None:

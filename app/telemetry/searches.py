@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from prometheus_client import Counter, Histogram, Summary
 
@@ -20,8 +20,7 @@ from app.telemetry.labels import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ShownHit:
+class ShownHit(NamedTuple):
     """One hit of an answer.
 
     Attributes:

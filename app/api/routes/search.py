@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Request, Response
+from starlette.background import BackgroundTask
 
 from app.api import search_convert
 from app.api.access import charge_of
@@ -22,6 +23,7 @@ from app.api.search_counting import count_search
 from app.api.wire import json_response
 from app.core.errors import InvalidInputError, IsoglotError
 from app.core.search.types import SearchRequest, SearchResult
+from app.telemetry.metrics import Metrics
 from app.telemetry.traces import record_stages
 
 router = APIRouter(route_class=SearchRoute, tags=["search"])
@@ -72,9 +74,10 @@ async def search(
     result = await services.search.search(asked)
     request.state.stages = result.timings
     record_stages(result.timings)
-    count_search(metrics, result, result.timings)
     took_ms = (time.perf_counter() - began) * 1e3
-    return json_response(search_convert.to_response(result, body, services, took_ms=took_ms))
+    answer = json_response(search_convert.to_response(result, body, services, took_ms=took_ms))
+    answer.background = BackgroundTask(_count, metrics, result)
+    return answer
 
 
 @router.post(
@@ -120,6 +123,11 @@ async def search_batch(
             took_ms=round(took_ms, 3),
         )
     )
+
+
+async def _count(metrics: Metrics, result: SearchResult) -> None:
+    # Once the answer is sent; a coroutine, because others are given a thread.
+    count_search(metrics, result, result.timings)
 
 
 def _asked(

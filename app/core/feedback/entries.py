@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 Source = Literal["explicit", "judged", "click"]
 """``explicit``: a user said so. ``judged``: an assessor did, of hits drawn for it. ``click``: the
 hit was opened, which depends on where it stood and is no label."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """What was stated of a hit when it was served, and what the calibrator read.
 
     Attributes:

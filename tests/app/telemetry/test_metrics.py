@@ -83,7 +83,7 @@ def test_there_are_at_most_1500_series_with_eleven_languages_and_two_calibrators
             probabilities={bundle.calibrator.id: 0.5, OTHER_CALIBRATOR.id: 0.4, "gone": 0.1},
             extrapolated=True,
         )
-        answer(metrics, hit, dataclasses.replace(hit, rank=3), language=language)
+        answer(metrics, hit, hit._replace(rank=3), language=language)
         for calibrator in (bundle.calibrator.id, OTHER_CALIBRATOR.id, "gone"):
             label = LabelledHit(calibrator, 0.5, True, "cross", language, "judged")
             metrics.feedback.labelled(label)

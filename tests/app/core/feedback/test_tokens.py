@@ -1,5 +1,4 @@
 import base64
-import dataclasses
 
 import pytest
 from hypothesis import given
@@ -116,8 +115,8 @@ def test_numbers_beyond_the_record_are_cut_at_its_end():
 
     read = tokens().read(tokens().sign(said), tenant=None)
 
-    assert read == dataclasses.replace(
-        said, rank=65_535, language_rank=65_535, corpus_size=2**32 - 1, language_size=2**32 - 1
+    assert read == said._replace(
+        rank=65_535, language_rank=65_535, corpus_size=2**32 - 1, language_size=2**32 - 1
     )
 
 
