@@ -21,6 +21,7 @@ from pathlib import Path
 
 from app.adapters.qdrant.records import chunks
 from app.bootstrap import open_runtime
+from app.cli.serve import settle_heap
 from app.core.search.types import SearchRequest
 from app.environment import load_settings
 from benchmarks import corpus
@@ -72,6 +73,7 @@ async def measure(data: Path, given: argparse.Namespace) -> Stalls:
         await asyncio.sleep(2)
     async with watched("open", found):
         runtime = await opening.__aenter__()
+        settle_heap()  # as the service does
     try:
         async with watched("search", found):
             for text in queries:

@@ -19,8 +19,12 @@ from app.core.types import ANY_PASSAGE, CollectionSpec
 
 T = TypeVar("T")
 
-CHUNK = 128
-"""Passages read or written between two breaths of the event loop: about 10 ms at 384 dimensions."""
+CHUNK = 32
+"""Passages written between two breaths of the event loop: about 2 ms at 384 dimensions. Four times
+as many take the engine no less time each, and everything else waits for them."""
+
+PAGE = 128
+"""Passages read between two breaths."""
 
 
 @dataclass(eq=False, slots=True)
@@ -99,7 +103,7 @@ class EdgeSession:
             self.shard.forget_fields(fields)
             after = None
             # Without their index yet, writing them leaves the approximate index as it is.
-            while page := self.shard.scan(ANY_PASSAGE, CHUNK, after):
+            while page := self.shard.scan(ANY_PASSAGE, PAGE, after):
                 self.shard.rewrite_fields(page, fields)
                 after = page[-1].id
                 await asyncio.sleep(0)
@@ -121,7 +125,7 @@ class EdgeSession:
         async with self.writing():
             self.shard.create_words()
             after = None
-            while page := self.shard.scan(ANY_PASSAGE, CHUNK, after):
+            while page := self.shard.scan(ANY_PASSAGE, PAGE, after):
                 self.shard.write_words(page)
                 after = page[-1].id
                 await asyncio.sleep(0)
