@@ -26,6 +26,7 @@ queries_a_rung = 60
 ridges = [1.0, 10.0]
 folds = 2
 features = ["score", "background", "log_corpus", "same"]
+score_pieces = 2
 
 [[set]]
 path = "questions.jsonl.gz"
@@ -87,6 +88,7 @@ def test_the_bundle_loads_with_its_calibrator_and_reference(made):
     assert bundle.calibrator is not None
     assert bundle.calibrator.document.encoder.fingerprint == tiny_spec().fingerprint()
     assert bundle.calibrator.document.encoder.dtype == "float32"
+    assert bundle.calibrator.document.score_pieces is not None
     assert bundle.manifest.onnx == {"float32": "encoder/model.onnx"}
     assert bundle.manifest.training["licences"] == ["CC0"]
     assert bundle.reference["calibrator"] == bundle.calibrator.id

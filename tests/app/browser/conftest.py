@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.bundles import write_tiny_bundle
+from tests.bundles import calibrator_content, tiny_spec, write_tiny_bundle
+from tests.calibrators import PIECES
 
 ISOGLOT = [
     sys.executable,
@@ -74,6 +75,15 @@ def demo_with_words(browser, tmp_path_factory) -> Iterator[str]:
     """Address of a service that holds the demo corpus with its words indexed."""
     env = environment(tmp_path_factory.mktemp("words"), ISOGLOT_HYBRID="true")
     with running("demo", env) as url:
+        yield url
+
+
+@pytest.fixture
+def pieced(browser, tmp_path) -> Iterator[str]:
+    """Address of an empty service whose calibrator reads the score through pieces."""
+    content = calibrator_content(tiny_spec(), score_pieces=PIECES)
+    bundle = write_tiny_bundle(tmp_path / "bundle", calibrator=content)
+    with running("serve", environment(tmp_path / "data", ISOGLOT_BUNDLE=str(bundle))) as url:
         yield url
 
 
