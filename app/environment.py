@@ -47,7 +47,8 @@ def load_settings(**overrides: str | int | Path | None) -> Settings:
 def _problem(error: ErrorDetails) -> str:
     field = str(error["loc"][0])
     shown = "" if field in secret_settings() else f" (it is {error['input']!r})"
-    return f"{_variable(field)}: {error['msg']}{shown}"
+    # Before a message of our own pydantic writes that it is one.
+    return f"{_variable(field)}: {error['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def _variable(field: str) -> str:

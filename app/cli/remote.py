@@ -190,6 +190,8 @@ class RemoteService:
         detail = _problem_detail(response)
         if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
             raise UsageError(detail)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            detail += " Commands send the key that ISOGLOT_API_KEY holds."
         raise CannotStartError(f"{self._url} answered {response.status_code}: {detail}")
 
 

@@ -118,7 +118,10 @@ def raise_failure(failure: Failure) -> NoReturn:
     """Raise the error for an answer that is no success, or for a broken connection."""
     if isinstance(failure, httpx.Response):
         raise _CLASSES.get(failure.status_code, ServiceError)(failure)
-    raise ConnectionFailedError(f"{type(failure).__name__}: {failure}") from failure
+    raise ConnectionFailedError(
+        f"No answer from {failure.request.url} ({type(failure).__name__}: {failure}). Is this the "
+        "address of the service, and does it run?"
+    ) from failure
 
 
 def retry_after(response: httpx.Response) -> float | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from app.api.wire import LanguageTag, Probability, RequestModel, ResponseModel
 from app.core.search.embeddings import MAX_TEXTS
@@ -15,10 +16,30 @@ _ANY_MODEL = (
 )
 
 
+def _texts(value: object) -> object:
+    # Said here, because pydantic would name every form that the value might have had.
+    if isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(text, str) for text in value)
+    ):
+        return value
+    raise PydanticCustomError(
+        "text_type", "Send a text or a list of texts; token ids are not understood."
+    )
+
+
+def _document(value: object) -> object:
+    known = isinstance(value, dict) and value.keys() == {"text"} and isinstance(value["text"], str)
+    if known or isinstance(value, str | DocumentIn):
+        return value
+    raise PydanticCustomError(
+        "document_type", "Send a text, or an object whose one member is `text`, a text."
+    )
+
+
 class EmbeddingsBody(RequestModel):
     """Texts to embed, as OpenAI's API takes them."""
 
-    input: str | list[str] = Field(
+    input: Annotated[str | list[str], BeforeValidator(_texts)] = Field(
         description=f"A text, or a list of 1 to {MAX_TEXTS}. Token ids are not accepted.",
         examples=[["Wie flicke ich einen Reifen?"]],
     )
@@ -76,7 +97,7 @@ class RerankBody(RequestModel):
     """Documents to rank, as the APIs of Cohere and Jina take them."""
 
     query: str = Field(description="The question.", examples=["Wie flicke ich einen Reifen?"])
-    documents: list[str | DocumentIn] = Field(
+    documents: list[Annotated[str | DocumentIn, BeforeValidator(_document)]] = Field(
         description=f"1 to {MAX_DOCUMENTS} texts.",
         examples=[["Take the wheel off first.", "Sourdough needs a starter."]],
     )

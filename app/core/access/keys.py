@@ -201,9 +201,14 @@ def dump_keys(document: KeyDocument) -> str:
     return document.model_dump_json(indent=2, exclude_none=True) + "\n"
 
 
+def _plain(message: str) -> str:
+    """Return a message without what pydantic writes before those of our own checks."""
+    return message.removeprefix("Value error, ")
+
+
 def _reasons(error: ValidationError) -> str:
     # Without the input: it may hold a secret that somebody put in the wrong place.
     return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'the document'}: {e['msg']}"
+        ".".join(map(str, e["loc"])) + (": " if e["loc"] else "") + _plain(e["msg"])
         for e in error.errors(include_input=False, include_url=False)
     )

@@ -93,6 +93,14 @@ class Busy:
         return httpx.Response(200 if request.url.path.endswith("p1") else 404, json={})
 
 
+async def test_a_key_that_is_missing_is_said_where_it_belongs():
+    async with service(401, '{"detail": "This needs an API key."}') as remote:
+        with pytest.raises(
+            CannotStartError, match=r"401: This needs an API key\. .*ISOGLOT_API_KEY"
+        ):
+            await remote.is_stored("p1")
+
+
 async def test_too_many_requests_are_waited_out_but_not_for_ever():
     at_once = Retries(attempts=3, pause=0.0)
     for times, refused in ((2, False), (3, True)):

@@ -200,7 +200,9 @@ def test_a_service_that_is_not_ready_is_no_error(answer, detail):
 def test_a_service_that_is_not_there_is_not_ready():
     with Isoglot("http://127.0.0.1:9", retries=Retries(attempts=1)) as service:
         assert not service.health().is_ready
-        with pytest.raises(ConnectionFailedError):
+        with pytest.raises(
+            ConnectionFailedError, match=r"from http://127\.0\.0\.1:9/.*does it run"
+        ):
             service.search("x")
 
 
