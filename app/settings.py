@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     )
     encoder_engine: EncoderEngine = Field(
         default="auto",
-        description="What computes the encoder: torch (needs isoglot[gpu]), int8 or float32 of "
+        description="What computes the encoder: torch (needs the extra `gpu`), int8 or float32 of "
         "ONNX Runtime, or auto: torch where it sees a GPU, else the faster graph of the bundle.",
     )
     max_body_bytes: int = Field(

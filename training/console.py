@@ -19,7 +19,7 @@ from rich.progress import (
 from app.core.errors import IsoglotError
 from training.errors import TrainingError
 
-INSTALL = "pip install 'isoglot[training]'"
+INSTALL = "pip install '.[training]'"
 EXIT_CODES = (
     "Exit codes: 0 all well; 1 a check failed; 2 the configuration or a data file is wrong; "
     "3 the command could not start, or could not go on; 130 interrupted."

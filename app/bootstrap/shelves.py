@@ -33,7 +33,7 @@ def open_shelf(settings: Settings) -> Shelf:
     except ModuleNotFoundError as error:
         raise StoreError(
             "ISOGLOT_QDRANT_URL names a Qdrant server, but its client is not installed: "
-            "pip install 'isoglot[qdrant]'."
+            "pip install '.[qdrant]' in the checkout of Isoglot."
         ) from error
     key = settings.qdrant_api_key
     return open_qdrant_shelf(

@@ -146,5 +146,5 @@ async def test_a_server_that_cannot_be_reached_is_unavailable(settings):
 def test_without_its_client_a_server_cannot_be_used(settings, monkeypatch):
     monkeypatch.setitem(sys.modules, "app.adapters.qdrant.shelf", None)
 
-    with pytest.raises(StoreError, match=r"isoglot\[qdrant\]"):
+    with pytest.raises(StoreError, match=r"\.\[qdrant\]"):
         open_shelf(settings.model_copy(update={"qdrant_url": "http://127.0.0.1:9"}))

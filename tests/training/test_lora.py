@@ -90,7 +90,7 @@ def test_layers_that_the_backbone_does_not_have_are_told(encoder):
 
 def test_without_peft_the_extra_that_has_it_is_named(encoder, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(RunError, match=r"'peft', which is not installed.*\n.*isoglot\[training\]"):
+    with pytest.raises(RunError, match=r"'peft', which is not installed.*\n.*\.\[training\]"):
         Adapters(encoder, LoraConfig())
 
 

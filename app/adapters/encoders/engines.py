@@ -114,7 +114,8 @@ def _on_torch(bundle: Bundle) -> TokenEncoder:
         )
     if not _has_torch():
         raise BundleError(
-            "ISOGLOT_ENCODER_ENGINE=torch needs torch and transformers: install isoglot[gpu]."
+            "ISOGLOT_ENCODER_ENGINE=torch needs torch and transformers: pip install '.[gpu]' in "
+            "the checkout of Isoglot."
         )
     from app.adapters.encoders.torch_encoder import TorchEncoder
 

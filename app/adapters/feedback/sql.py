@@ -261,7 +261,8 @@ def _postgres(url: str) -> _Dialect:
         import psycopg
     except ImportError as error:
         raise FeedbackLogError(
-            "A feedback log in PostgreSQL needs its client: pip install 'isoglot[postgres]'."
+            "A feedback log in PostgreSQL needs its client: pip install '.[postgres]' in the "
+            "checkout of Isoglot."
         ) from error
 
     def connect() -> _Connection:

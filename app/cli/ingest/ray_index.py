@@ -86,7 +86,7 @@ def _cluster(address: str) -> Iterator[Any]:
         import ray.data
     except ModuleNotFoundError as error:
         raise CannotStartError(
-            "Indexing on a cluster needs Ray: pip install 'isoglot[ray]'."
+            "Indexing on a cluster needs Ray: pip install '.[ray]' in the checkout of Isoglot."
         ) from error
     options = {"include_dashboard": False} if address == LOCAL else {}
     try:

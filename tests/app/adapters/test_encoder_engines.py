@@ -60,7 +60,7 @@ def test_torch_is_refused_for_what_has_no_weights(bundle):
 
 def test_torch_is_refused_where_it_is_not_installed(bundle, monkeypatch):
     monkeypatch.setattr(encoder_engines, "find_spec", lambda name: None)
-    with pytest.raises(BundleError, match=r"isoglot\[gpu\]"):
+    with pytest.raises(BundleError, match=r"pip install '\.\[gpu\]'"):
         open_encoder(with_weights(bundle), engine="torch", threads=1)
 
 

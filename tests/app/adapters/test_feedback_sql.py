@@ -72,5 +72,5 @@ async def test_it_waits_for_another_process_that_writes(tmp_path):
 def test_without_its_client_postgresql_is_refused_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
 
-    with pytest.raises(FeedbackLogError, match="isoglot\\[postgres\\]"):
+    with pytest.raises(FeedbackLogError, match=r"\.\[postgres\]"):
         feedback_log("postgresql://localhost/x", data_dir=tmp_path, collection="c")

@@ -104,7 +104,7 @@ def test_without_ray_the_message_names_the_extra(isoglot, lines, monkeypatch):
     result = isoglot("index", lines(TIDES), "--ray", "local")
 
     assert result.exit_code == 3
-    assert "isoglot[ray]" in result.stderr
+    assert "pip install '.[ray]'" in result.stderr
 
 
 def test_a_collection_that_is_open_elsewhere_is_named(isoglot, lines, install):
