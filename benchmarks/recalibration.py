@@ -57,12 +57,12 @@ def main() -> None:
     document = bundle.calibrator.document
     print(
         f"{draws} draws a row\n"
-        "| labels | proposed | refused as noise | refused: no gain | E/O as stated "
+        "| labels | proposed | refused as noise | refused: it may hold | E/O as stated "
         "| E/O of proposals | of them inside .85 to 1.15 |\n"
         "| --- | --- | --- | --- | --- | --- | --- |"
     )
-    for name, (labels, relabel) in ROWS.items():
-        drawn = [_draw(document, by_topic, labels, relabel, seed) for seed in range(draws)]
+    for name, (queries, relabel) in ROWS.items():
+        drawn = [_draw(document, by_topic, queries, relabel, seed) for seed in range(draws)]
         print(f"| {name} | {' | '.join(_summary(drawn))} |", flush=True)
 
 
@@ -132,22 +132,35 @@ def _as_stated(answers: Sequence[Answer], chance: random.Random) -> list[Entry]:
     ]
 
 
+def _a_word_a_query(relabel: Relabel) -> Relabel:
+    """As people who judge one hit of an answer, whichever, and go on."""
+
+    def relabelled(answers: Sequence[Answer], chance: random.Random) -> list[Entry]:
+        return relabel([[chance.choice(answer)] for answer in answers], chance)
+
+    return relabelled
+
+
 ROWS: dict[str, tuple[int, Relabel]] = {
-    "500 of the corpus": (500, _true),
-    "1000 of the corpus": (1000, _true),
-    "2000 of the corpus": (2000, _true),
-    "500 at random, 30 % relevant": (500, _at_random),
-    "500 at random, queries liked or not": (500, _by_query),
-    "500 of the corpus, shuffled": (500, _shuffled),
-    "2000 of the corpus, shuffled": (2000, _shuffled),
-    "500 drawn as stated": (500, _as_stated),
+    "500 of the corpus, 50 queries": (50, _true),
+    "500 of the corpus, 500 queries": (500, _a_word_a_query(_true)),
+    "500 drawn as stated, 50 queries": (50, _as_stated),
+    "500 drawn as stated, 500 queries": (500, _a_word_a_query(_as_stated)),
+    "500 at random, 30 % relevant": (50, _at_random),
+    "500 at random, queries liked or not": (50, _by_query),
+    "500 of the corpus, shuffled": (50, _shuffled),
+    "1000 of the corpus, 100 queries": (100, _true),
+    "2000 of the corpus, 200 queries": (200, _true),
+    "2000 drawn as stated, 200 queries": (200, _as_stated),
+    "2000 of the corpus, shuffled": (200, _shuffled),
 }
+"""Queries that are drawn, and what they are labelled with."""
 
 
 def _draw(
     document: CalibratorDocument,
     by_topic: dict[str, list[Answer]],
-    labels: int,
+    queries: int,
     relabel: Relabel,
     seed: int,
 ) -> tuple[str, float, float]:
@@ -156,13 +169,13 @@ def _draw(
     fitted = set(chance.sample(sorted(by_topic), len(by_topic) // 2))
     ours = [answer for topic in by_topic if topic in fitted for answer in by_topic[topic]]
     rest = [answer for topic in by_topic if topic not in fitted for answer in by_topic[topic]]
-    sample = labels_of(relabel(chance.sample(ours, labels // LIMIT), chance), document.id)
+    sample = labels_of(relabel(chance.sample(ours, queries), chance), document.id)
     held = labels_of(_true(rest, chance), document.id)
     proposal = propose(document, sample, seed=seed)
     if proposal.refusal is None:
         moved_calibrator(document, proposal, sample, fitted=DAY)  # is a valid document
     noise = proposal.rise is None or proposal.rise <= RISE
-    outcome = "proposed" if proposal.refusal is None else "noise" if noise else "no gain"
+    outcome = "proposed" if proposal.refusal is None else "noise" if noise else "holds"
     after = restated(document, held, proposal)
     return outcome, _ratio(held.probability, held.relevant), _ratio(after, held.relevant)
 
@@ -173,7 +186,7 @@ def _summary(drawn: Sequence[tuple[str, float, float]]) -> list[str]:
     after = [ratio for outcome, _, ratio in drawn if outcome == "proposed"]
     inside = sum(INSIDE[0] <= ratio <= INSIDE[1] for ratio in after)
     return [
-        *(str(outcomes.count(outcome)) for outcome in ("proposed", "noise", "no gain")),
+        *(str(outcomes.count(outcome)) for outcome in ("proposed", "noise", "holds")),
         _spread([before for _, before, _ in drawn]),
         _spread(after) if after else "-",
         f"{inside} of {len(after)}" if after else "-",

@@ -22,7 +22,8 @@ def proposal_report(console: Console, proposal: Proposal, added: str | None) -> 
     )
     if proposal.gain is not None and proposal.nll is not None and proposal.rise is not None:
         console.print(
-            f"Labels rise with what was stated by {proposal.rise:.1f} standard deviations."
+            f"Labels rise with what was stated by {proposal.rise:.1f} standard deviations, and on "
+            f"queries that were not fitted pull towards the proposal by {proposal.pull:.1f}."
         )
         console.print(
             f"logit' = {proposal.scale:.3f} * logit {proposal.shift:+.3f} "

@@ -12,10 +12,16 @@ said of the proposal is measured on queries that its fit has not seen; intervals
 bootstrap over queries, because hits of one answer share their query's luck.
 
 A proposal is refused, with its reason, where it would not help: too few labels; labels that do not
-rise with the stated probability beyond doubt, which no calibrator can mend; and no gain on unseen
-queries. Whether they rise is tested with the score of a slope of zero, summed by query, and not
-with the slope itself: where the encoder separates well the slope has no standard deviation to
-speak of, and there the labels say the most.
+rise with the stated probability beyond doubt, which no calibrator can mend; and an active
+calibrator that may as well hold. Whether labels rise is tested with the score of a slope of zero,
+summed by query, and not with the slope itself: where the encoder separates well the slope has no
+standard deviation to speak of, and there the labels say the most.
+
+Whether the active one holds is tested with a score too: by how much the labels of a query pull
+its logits the way that the fit on the other folds moved them. The gain in loss is that pull less
+what the move costs. For a move by d of a sum of logits with information I the gain is I*d*d/2 and
+its standard deviation d*sqrt(I), while the pull is I*d*d with the same standard deviation: testing
+the gain throws half of the evidence away. The gain need only be one.
 """
 
 from __future__ import annotations
@@ -46,6 +52,10 @@ RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 _NOTHING = 1e-12
 RISE = 3.0
 """Standard deviations by which labels must rise: chance does that in 1 of 740 cases."""
+
+PULL = 2.33
+"""Standard deviations by which unseen labels must pull: they do in 1 of 100 cases where the active
+calibrator holds."""
 
 _LEVEL_FACTOR = 0.1
 """The level is what drifts most, and what labels tell best: it is shrunk the least."""
@@ -98,6 +108,7 @@ class Proposal:
         nll: Mean negative log-likelihood on unseen queries, before and after.
         gain: How much lower it is after.
         rise: By how many standard deviations labels rise with the stated probability.
+        pull: By how many labels of unseen queries pull the way that the fit on others moved.
         agreement: ``all``, ``same`` and ``cross`` to how statements and labels agree.
         refusal: Why the proposal should not be used; ``None`` where it helps.
         warnings: What the labels may hide.
@@ -114,6 +125,7 @@ class Proposal:
     nll: tuple[float, float] | None = None
     gain: Interval | None = None
     rise: float | None = None
+    pull: float | None = None
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     refusal: str | None = None
     warnings: tuple[str, ...] = ()
@@ -193,12 +205,15 @@ class _Data:
 
 def _fitted(proposal: Proposal, data: _Data, seed: int) -> Proposal:
     moves, ridge = data.fit(np.ones(len(data.y), dtype=np.bool_), seed)
-    unseen = np.empty(len(data.y))
+    unseen, moved = np.empty(len(data.y)), np.empty(len(data.y))
     fold = group_folds(data.query, FOLDS, seed + 1)
     for number in range(FOLDS):
         out = fold == number
-        unseen[out] = data.restated(data.fit(~out, seed)[0])[out]
+        of_others = data.fit(~out, seed)[0]
+        unseen[out] = data.restated(of_others)[out]
+        moved[out] = (of_others.logit(data.x) - data.x[:, 0])[out]
     ratio = partial(_ratio, data.query, seed)
+    pull = _deviations_above_zero(moved * (data.y - data.stated), data.query)
     rise = standing_above_chance(data.x[:, 0], data.y, data.query)
     before, after = losses(data.stated, data.y), losses(unseen, data.y)
     gain = ratio(before - after, np.ones(len(data.y)))
@@ -222,7 +237,8 @@ def _fitted(proposal: Proposal, data: _Data, seed: int) -> Proposal:
             if data.y[rows].any()
         },
         rise=rise,
-        refusal=_no_help(rise, float(moves.coef[0]), gain),
+        pull=pull,
+        refusal=_no_help(rise, float(moves.coef[0]), pull, gain),
     )
 
 
@@ -247,9 +263,13 @@ def standing_above_chance(stated: FloatArray, relevant: FloatArray, query: Group
         relevant: Labels, 0 or 1, shape (n,).
         query: Number of the query, shape (n,).
     """
-    pull = (stated - stated.mean()) * (relevant - relevant.mean())
+    return _deviations_above_zero((stated - stated.mean()) * (relevant - relevant.mean()), query)
+
+
+def _deviations_above_zero(values: FloatArray, query: GroupArray) -> float:
+    """Return how far a sum of values lies above 0, in standard deviations over queries."""
     _, group = np.unique(query, return_inverse=True)
-    of_query = np.bincount(group, weights=pull)
+    of_query = np.bincount(group, weights=values)
     spread = float(np.sqrt(of_query @ of_query))
     return float(of_query.sum()) / max(spread, _NOTHING)
 
@@ -269,17 +289,18 @@ def _too_few(proposal: Proposal) -> str | None:
     )
 
 
-def _no_help(rise: float, scale: float, gain: Interval) -> str | None:
+def _no_help(rise: float, scale: float, pull: float, gain: Interval) -> str | None:
     if rise <= RISE or scale <= 0.0:
         return (
             "The labels do not rise with the stated probability beyond doubt (by "
             f"{rise:.1f} standard deviations, it takes {RISE:g}): they look like noise, or the "
             "encoder does not separate what is judged here. No calibrator can mend that."
         )
-    if gain.low <= 0.0:
+    if pull <= PULL or gain.value <= 0.0:
         return (
-            "On queries that were not fitted the proposal is not better than the active calibrator "
-            f"beyond doubt: its loss is lower by {gain.value:.4f} (95 % interval {gain.low:.4f} to "
-            f"{gain.high:.4f}). Keep the active one, or collect more labels."
+            "The active calibrator may as well hold: labels of queries that were not fitted pull "
+            f"towards the proposal by {pull:.1f} standard deviations, it takes {PULL:g}, and their "
+            f"loss is lower by {gain.value:.4f}, it takes a gain. Keep the active one, or collect "
+            "more labels."
         )
     return None
