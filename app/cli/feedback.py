@@ -66,11 +66,17 @@ async def read_feedback(settings: Settings) -> AsyncIterator[Entry]:
     """Yield the log of a collection, in the order it came.
 
     Raises:
+        UsageError: No service has kept feedback where it is looked for.
         FeedbackLogError: It cannot be read.
     """
-    from app.adapters.feedback.sql import feedback_log
+    from app.adapters.feedback.sql import LOG_FILE, feedback_log
 
     url = settings.feedback_log
+    if url is None and not (settings.data_dir / LOG_FILE).is_file():
+        raise UsageError(
+            f"No service has kept feedback in {settings.data_dir.absolute()}. Name the data "
+            "directory of the service, with --data-dir or ISOGLOT_DATA_DIR."
+        )
     log = feedback_log(
         None if url is None else url.get_secret_value(),
         data_dir=settings.data_dir,

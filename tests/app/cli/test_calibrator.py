@@ -149,3 +149,11 @@ def test_what_cannot_be_exported_says_why(run, tmp_path):
 
     assert (spaced.exit_code, nowhere.exit_code) == (Exit.USAGE, Exit.USAGE)
     assert "white space" in spaced.output
+
+
+def test_where_no_service_has_kept_feedback_nothing_is_made(run, tmp_path):
+    for words in (["recalibrate"], ["feedback", "export"]):
+        result = run(*words)
+        assert result.exit_code == Exit.USAGE
+        assert f"No service has kept feedback in {tmp_path / 'data'}" in result.output
+    assert not (tmp_path / "data").exists()
