@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Mapping
+from sys import getsizeof
 from typing import Generic, TypeVar
 
 from app.core.types import Passage
@@ -16,8 +17,9 @@ from app.core.types import Passage
 CACHE_BYTES = 64 << 20
 """Memory that the cached passages of a shard may take, by estimate."""
 
-_OBJECT_BYTES = 1200
-_BYTES_A_CHARACTER = 2
+# Measured with tracemalloc, and rounded up: 481 to 540 without metadata, most where it is nested.
+_OBJECT_BYTES = 600
+_BYTES_A_METADATA_CHARACTER = 12
 
 K = TypeVar("K", bound=Hashable)
 
@@ -86,4 +88,4 @@ class PassageCache(Generic[K]):
 def _size(passage: Passage) -> int:
     # Metadata is nested, and walking it would cost more than it is worth: its text stands for it.
     metadata = len(repr(passage.metadata)) if passage.metadata else 0
-    return _OBJECT_BYTES + _BYTES_A_CHARACTER * (len(passage.text) + 4 * metadata)
+    return _OBJECT_BYTES + getsizeof(passage.text) + _BYTES_A_METADATA_CHARACTER * metadata

@@ -1,3 +1,8 @@
+import json
+import tracemalloc
+
+import pytest
+
 from app.adapters.passage_cache import PassageCache
 from app.core.types import Passage
 
@@ -53,7 +58,7 @@ def test_a_passage_that_is_gone_is_left_out_and_asked_for_again():
 
 def test_the_passage_used_least_recently_makes_room():
     cache, read = new_cache(capacity=200_000)
-    names = [f"p{n}" for n in range(200)]
+    names = [f"p{n}" for n in range(400)]
     for name in names:
         cache.get([name], read)
         cache.get(["p0"], read)
@@ -70,3 +75,19 @@ def test_one_huge_passage_does_not_drive_out_a_hundred_others():
     assert cache.get(["huge"], lambda keys: {"huge": huge}) == {"huge": huge}
     assert cache.get(["a"], read) == {"a": passage("a")}
     assert read.asked == [["a"]]
+
+
+@pytest.mark.parametrize("metadata", [{}, {"n": 1}, {"deep": [{"a": [1000, 2000], "b": "c"}] * 8}])
+def test_no_more_memory_is_taken_than_is_accounted_for(metadata):
+    cache: PassageCache[int] = PassageCache()
+    tracemalloc.start()
+    try:
+        for n in range(300):
+            copied = json.loads(json.dumps(metadata))
+            read = Passage(f"passage-{n}", "ä" * (100 + n), metadata=copied)
+            cache.get([n], lambda keys, read=read: {keys[0]: read})
+        del read, copied
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken <= cache.used
