@@ -44,7 +44,9 @@ def upsert(shard: qe.EdgeShard, first: int, texts: list[str], vectors: VectorArr
         shard.update(qe.UpdateOperation.upsert_points(points))
 
 
-async def measure(runtime: Runtime, shard: qe.EdgeShard, given: argparse.Namespace) -> object:
+async def measure(
+    runtime: Runtime, shard: qe.EdgeShard, given: argparse.Namespace
+) -> dict[str, Any]:
     """Measure all three, round by round."""
     encoder = cast("Encoder", runtime.tools.tokens)  # one object does both
     rows = corpus.passages(given.passages * (given.rounds + 1))
@@ -75,7 +77,7 @@ async def measure(runtime: Runtime, shard: qe.EdgeShard, given: argparse.Namespa
     }
 
 
-async def run(given: argparse.Namespace, scratch: Path) -> object:
+async def run(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """Open what is measured, and measure."""
     settings = load_settings(data_dir=scratch / "data", bundle=given.bundle)
     async with open_runtime(settings) as runtime:

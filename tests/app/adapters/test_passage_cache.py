@@ -79,14 +79,15 @@ def test_one_huge_passage_does_not_drive_out_a_hundred_others():
 
 @pytest.mark.parametrize("metadata", [{}, {"n": 1}, {"deep": [{"a": [1000, 2000], "b": "c"}] * 8}])
 def test_no_more_memory_is_taken_than_is_accounted_for(metadata):
+    def read(keys: list[int]) -> dict[int, Passage]:
+        copied = json.loads(json.dumps(metadata))
+        return {n: Passage(f"passage-{n}", "ä" * (100 + n), metadata=copied) for n in keys}
+
     cache: PassageCache[int] = PassageCache()
     tracemalloc.start()
     try:
         for n in range(300):
-            copied = json.loads(json.dumps(metadata))
-            read = Passage(f"passage-{n}", "ä" * (100 + n), metadata=copied)
-            cache.get([n], lambda keys, read=read: {keys[0]: read})
-        del read, copied
+            cache.get([n], read)
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
