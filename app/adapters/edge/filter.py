@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 
 import qdrant_edge as qe
 
-from app.adapters.passage_payload import LANGUAGE_KEY, field_key, to_engine
+from app.adapters.filter_values import limits, moments, operands
+from app.adapters.passage_payload import LANGUAGE_KEY, field_key
 from app.core.passages.fields import BUILT_IN_FIELDS
 from app.core.types import (
     Condition,
@@ -67,9 +67,9 @@ def _condition(
         case IsEmpty():
             return qe.IsEmptyCondition(field_key(condition.field))
         case MatchAny():
-            return _match(condition.field, qe.MatchAny(_operands(condition)))
+            return _match(condition.field, qe.MatchAny(operands(condition)))
         case MatchExcept():
-            return _match(condition.field, qe.MatchExcept(_operands(condition)))
+            return _match(condition.field, qe.MatchExcept(operands(condition)))
         case FieldRange():
             return qe.FieldCondition(field_key(condition.field), range=_range(condition))
 
@@ -78,17 +78,8 @@ def _match(field: str, match: qe.MatchAny | qe.MatchExcept) -> qe.FieldCondition
     return qe.FieldCondition(field_key(field), match=match)
 
 
-def _operands(condition: MatchAny | MatchExcept) -> list[str] | list[int]:
-    values = [to_engine(value) for value in condition.values]
-    integers = [value for value in values if isinstance(value, int)]
-    return sorted(integers) or sorted(str(value) for value in values)
-
-
 def _range(bounds: FieldRange) -> qe.RangeFloat | qe.RangeDateTime:
-    given = {
-        name: bound
-        for name in ("gt", "gte", "lt", "lte")
-        if (bound := getattr(bounds, name)) is not None
-    }
-    moments = {n: b.isoformat() for n, b in given.items() if isinstance(b, datetime)}
-    return qe.RangeDateTime(**moments) if moments else qe.RangeFloat(**given)
+    when = moments(bounds)
+    if when:
+        return qe.RangeDateTime(**{name: moment.isoformat() for name, moment in when.items()})
+    return qe.RangeFloat(**limits(bounds))

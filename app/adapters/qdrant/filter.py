@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-
 from qdrant_client import models
 
-from app.adapters.passage_payload import LANGUAGE_KEY, field_key, to_engine
+from app.adapters.filter_values import limits, moments, operands
+from app.adapters.passage_payload import LANGUAGE_KEY, field_key
 from app.core.access.tenancy import TENANT_FIELD
 from app.core.types import (
     Condition,
@@ -60,9 +58,9 @@ def _condition(condition: Condition) -> models.Condition:
                 is_empty=models.PayloadField(key=field_key(condition.field))
             )
         case MatchAny():
-            return _match(condition.field, models.MatchAny(any=_operands(condition)))
+            return _match(condition.field, models.MatchAny(any=operands(condition)))
         case MatchExcept():
-            match = models.MatchExcept(**{"except": _operands(condition)})
+            match = models.MatchExcept(**{"except": operands(condition)})
             return _match(condition.field, match)
         case FieldRange():
             return models.FieldCondition(key=field_key(condition.field), range=_range(condition))
@@ -72,19 +70,6 @@ def _match(field: str, match: models.MatchAny | models.MatchExcept) -> models.Fi
     return models.FieldCondition(key=field_key(field), match=match)
 
 
-def _operands(condition: MatchAny | MatchExcept) -> list[str] | list[int]:
-    values = [to_engine(value) for value in condition.values]
-    integers = [value for value in values if isinstance(value, int)]
-    return sorted(integers) or sorted(str(value) for value in values)
-
-
 def _range(bounds: FieldRange) -> models.Range | models.DatetimeRange:
-    given = {
-        name: bound
-        for name in ("gt", "gte", "lt", "lte")
-        if (bound := getattr(bounds, name)) is not None
-    }
-    moments: Mapping[str, datetime] = {
-        name: bound for name, bound in given.items() if isinstance(bound, datetime)
-    }
-    return models.DatetimeRange(**moments) if moments else models.Range(**given)
+    when = moments(bounds)
+    return models.DatetimeRange(**when) if when else models.Range(**limits(bounds))
