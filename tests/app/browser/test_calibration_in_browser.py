@@ -24,7 +24,7 @@ def test_the_hint_speaks_of_a_former_calibrator_only_where_it_is_drawn(demo, loo
 def test_the_line_that_similarity_is_read_through_is_a_table(pieced, look_at):
     page = look_at(f"{pieced}/calibration")
     page.wait_for_selector("#content:not([hidden])")
-    rows = page.locator("section:has(h2:text('How similarity is read')) tbody tr")
+    rows = page.locator("#tables section:has(h2:text('How similarity is read')) tbody tr")
     assert rows.all_inner_texts() == [
         "–\t0.200\t2.00",
         "0.200\t0.400\t1.30",
