@@ -3,8 +3,9 @@
     .venv/bin/python -m tests.faults.run                     all of them, three minutes
     .venv/bin/python -m tests.faults.run "store slow" disk   those whose names begin so
 
-Exits with 1 where a client saw anything but a success or a documented problem, an answer came after
-its deadline, an acknowledged passage was lost, or the service had to be restarted to recover.
+Exits with 2 where no name begins so, and with 1 where a client saw anything but a success or a
+documented problem, an answer came after its deadline, an acknowledged passage was lost, or the
+service had to be restarted to recover.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ def run(name: str, scenario: Scenario) -> tuple[str, bool]:
 
 def main(wanted: list[str]) -> int:
     """Run the scenarios whose names begin with one of the words; all without words."""
+    unknown = [word for word in wanted if not any(name.startswith(word) for name in SCENARIOS)]
+    if unknown:
+        print(f"No fault begins with {', '.join(unknown)}. There are: {', '.join(SCENARIOS)}.")
+        return 2
     print(HEAD, "| --- | --- | --- | --- | --- |", sep="\n", flush=True)
     all_well = True
     for name, scenario in SCENARIOS.items():
