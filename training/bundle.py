@@ -25,8 +25,8 @@ from app.core.bundle import (
 from app.core.calibration.document import read_calibrator
 from app.core.errors import BundleError, CalibratorMismatchError
 from training.calibration_run import CALIBRATION_FILE
+from training.compare import RESULTS_FILE
 from training.data_prepared import write_directory
-from training.evaluation_run import RESULTS_FILE
 from training.model_card import model_card
 from training.onnx_encoder import ONNX_FILES, read_spec
 

@@ -20,20 +20,14 @@ from app.core.errors import CalibratorMismatchError
 from training.baselines import Baseline, evaluate_baseline
 from training.calibration_config import load_calibration_config
 from training.calibration_data import load_sets
-from training.calibration_run import read_references
 from training.compare import RESULTS_FILE
 from training.embedding import IN_MEMORY, VectorStorage
 from training.errors import ConfigError, DataError
-from training.evaluate import EmbeddedSet, embed_set, rank_relevant, summarise, write_run
-from training.evaluate_answerable import measure_answerable
-from training.evaluate_calibration import (
-    OURS,
-    growth,
-    measure_first_hit,
-    measure_groups,
-    measure_pairs,
-    ours,
-    serve_growing,
+from training.evaluate import embed_set, rank_relevant, summarise, write_run
+from training.evaluation_calibration import (
+    calibration_part,
+    draw_calibration,
+    measure_calibration,
 )
 from training.lexicon import read_lexicon
 from training.metrics.bootstrap import REPLICATES
@@ -43,39 +37,13 @@ from training.pool import describe_pool
 from training.protocol import RetrievalResult
 from training.provenance import git_commit, package_versions
 from training.ranks import rank_listed
-from training.report import (
-    calibration_table,
-    draw_reliability,
-    macro_averages,
-    macro_table,
-    overall,
-    ratio_table,
-    retrieval_tables,
-)
-from training.report_calibration import (
-    draw_growth,
-    draw_languages,
-    draw_refusal,
-    growth_table,
-    pair_table,
-)
+from training.report import macro_averages, macro_table, retrieval_tables
 from training.retrieval_set import RetrievalSet, read_retrieval_set
 from training.search import Device
 from training.sets_table import sets_table
 from training.trec_run import Run, read_run_file
 
 TABLE_FILE = "table.md"
-GROWTH_SIZES = (250, 1000, 4000)
-GROWTH_QUERIES = 2500
-_RELATIONS = ("same", "cross")
-
-__all__ = [
-    "RESULTS_FILE",
-    "TABLE_FILE",
-    "EvaluationOptions",
-    "evaluate_encoder",
-    "evaluate_run",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +151,9 @@ def evaluate_encoder(encoder: ExportedEncoder, options: EvaluationOptions, out: 
         systems = {"encoder": summarise(data, ranked), **_baselines(data, options)}
         part = writing.add(data, systems, "encoder")
         if calibrator is not None and options.calibration is not None:
-            part["calibration"] = _calibration(embedded, calibrator, options.calibration)
-            writing.tables.append(_calibration_part(part["calibration"]))
-            _draw(data.name, part["calibration"], out)
+            part["calibration"] = measure_calibration(embedded, calibrator, options.calibration)
+            writing.tables.append(calibration_part(part["calibration"]))
+            draw_calibration(data.name, part["calibration"], out)
         if options.run_files:
             write_run(embedded, out / f"{data.name}.run", device=options.device)
     return writing.finish()
@@ -238,62 +206,6 @@ def _run_part(run: Run) -> str:
         f"The run lists at most {run.depth} passages a query; {run.unanswered} queries have none. "
         "What it does not list counts as not found.\n"
     )
-
-
-def _calibration(embedded: EmbeddedSet, calibrator: Calibrator, directory: Path) -> dict[str, Any]:
-    tables = serve_growing(embedded, GROWTH_SIZES, queries=GROWTH_QUERIES)
-    hits = tables[len(embedded.data.passages)]
-    methods = {OURS: ours(calibrator), **read_references(directory)}
-    return {
-        "calibrator": calibrator.id,
-        "groups": measure_groups(hits, methods, languages=True),
-        "pairs": measure_pairs(hits, methods[OURS](hits)),
-        "growth": growth(tables, methods),
-        "answerable": measure_first_hit(hits, calibrator),
-        "refusal": measure_answerable(embedded, hits, calibrator),
-    }
-
-
-def _calibration_part(result: dict[str, Any]) -> str:
-    answerable = {"first hit": {"answerable": result["answerable"]}}
-    parts = [
-        f"### Calibration of the first 20 hits, calibrator {result['calibrator']}\n",
-        calibration_table({**overall(result["groups"]), **answerable}),
-        "Expected / observed relevant hits:\n",
-        ratio_table(result["groups"], OURS),
-        "Expected / observed by language pair:\n",
-        pair_table(result["pairs"]),
-        "A growing corpus:\n",
-        growth_table(result["growth"]),
-        f"AUROC, questions with against without answers: {result['refusal']['auroc']:.3f}\n",
-    ]
-    return "\n".join(parts)
-
-
-def _draw(name: str, result: dict[str, Any], out: Path) -> None:
-    groups = result["groups"]
-    draw_growth(result["growth"], f"{name}: hits in another language", out / f"growth-{name}.svg")
-    draw_refusal(result["refusal"], f"{name}: refusal", out / f"refusal-{name}.svg")
-    for relation in _RELATIONS:
-        if relation in groups:
-            diagrams = {
-                method: measured["diagram"]
-                for method, measured in groups[relation].items()
-                if len(measured["diagram"]["hits"]) > 1
-            }
-            path = out / f"reliability-{name}-{relation}.svg"
-            draw_reliability(diagrams, f"{name}: {relation}-language hits", path)
-            languages = {
-                group.partition("/")[2]: measured
-                for group, measured in groups.items()
-                if group.startswith(f"{relation}/") and not group.endswith("/rank 1")
-            }
-            draw_languages(
-                languages,
-                OURS,
-                f"{name}: {relation}-language hits by query language",
-                out / f"reliability-{name}-{relation}-languages.svg",
-            )
 
 
 def _read_calibrator(directory: Path, encoder: ExportedEncoder) -> Calibrator:
