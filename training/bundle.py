@@ -84,9 +84,9 @@ def assemble_bundle(
 def _fill(parts: BundleParts, directory: Path, name: str) -> None:
     spec = read_spec(parts.model)
     onnx = {key: path for key, path in ONNX_FILES.items() if (parts.model / path).is_file()}
-    results = _read(parts.evaluation / RESULTS_FILE)
-    calibration = _read(parts.calibration / CALIBRATION_FILE)
-    provenance = _read(parts.model / PROVENANCE_FILE)
+    results = read_object(parts.evaluation / RESULTS_FILE)
+    calibration = read_object(parts.calibration / CALIBRATION_FILE)
+    provenance = read_object(parts.model / PROVENANCE_FILE)
     _check_belonging(parts, spec.fingerprint(), onnx, results)
     shutil.copytree(parts.model / ENCODER_DIRECTORY, directory / ENCODER_DIRECTORY)
     for file in (CALIBRATOR_FILE, REFERENCE_FILE):
@@ -158,7 +158,12 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file holds.
+
+    Raises:
+        BundleError: It cannot be read, or holds something else.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -27,7 +27,7 @@ from app.core.types import BoolArray, FloatArray, JsonValue
 from training.calibration_config import CalibrationConfig
 from training.calibration_data import CalibrationHits
 from training.calibration_heads import FittedHead, HeadData, fit_head
-from training.calibration_pieces import FittedPieces, fit_pieces
+from training.calibration_pieces import FittedPieces, fit_pieces, line_of
 from training.retrieval_set import RowArray
 from training.served import BACKGROUND, DEPTH, HitTable
 
@@ -54,7 +54,7 @@ class FittedHeads:
     @property
     def line(self) -> ScorePieces | None:
         """What the heads read the score through; ``None`` for the score itself."""
-        return None if self.pieces is None else self.pieces.line
+        return line_of(self.pieces)
 
 
 def fit_heads(
@@ -73,7 +73,7 @@ def fit_heads(
     """
     answered = collected.where(collected.answered)
     hit, pieces = fit_hit_head(answered, config, like=like)
-    line = None if pieces is None else pieces.line
+    line = line_of(pieces)
     every = hit_data(answered, config, line)
     first = collected.where(collected.hits.rank == 1)
     first_rows = _head_data(first.hits, first.source, first.hits.first_hit_columns(line), config)
@@ -104,7 +104,7 @@ def fit_hit_head(
             config.score_pieces,
             _ridges("pieces", config, like),
         )
-    data = hit_data(collected, config, None if pieces is None else pieces.line)
+    data = hit_data(collected, config, line_of(pieces))
     return fit_head(data, config.features, _ridges("hit", config, like)), pieces
 
 

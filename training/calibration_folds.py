@@ -25,6 +25,7 @@ from training.calibrate import (
 )
 from training.calibration_config import CalibrationConfig
 from training.calibration_data import CalibrationHits
+from training.calibration_pieces import line_of
 from training.evaluate_calibration import OURS
 from training.reference_calibrators import ScoreMap, fit_references
 from training.retrieval_set import RowArray
@@ -110,8 +111,8 @@ def state_left_out(
         if relevant.all() or not relevant.any():
             continue
         head, pieces = fit_hit_head(answered.where(~mine), config, like=like)
-        line = None if pieces is None else pieces.line
-        stated[mine] = sigmoid(head.head.logit(answered.hits.where(mine).features().columns(line)))
+        columns = answered.hits.where(mine).features().columns(line_of(pieces))
+        stated[mine] = sigmoid(head.head.logit(columns))
     return stated
 
 

@@ -36,6 +36,11 @@ class FittedPieces:
     cross_validated_nll: Mapping[float, float]
 
 
+def line_of(fitted: FittedPieces | None) -> ScorePieces | None:
+    """Return what the heads read the score through; ``None`` for the score itself."""
+    return None if fitted is None else fitted.line
+
+
 def fit_pieces(
     data: HeadData, features: Sequence[str], pieces: int, ridges: Sequence[float]
 ) -> FittedPieces:

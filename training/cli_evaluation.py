@@ -18,6 +18,12 @@ _Arithmetic = Annotated[
     Literal["int8", "float32"] | None,
     typer.Option("--arithmetic", help="Graph to run; int8 where it was exported by default."),
 ]
+_Config = Annotated[
+    Path, typer.Option("--config", metavar="FILE", help="TOML file of the calibration.")
+]
+_DataRoot = Annotated[
+    Path, typer.Option("--data-root", metavar="DIR", help="What the paths in it start from.")
+]
 _Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Directory to write to.")]
 
 
@@ -45,13 +51,9 @@ def register(cli: typer.Typer) -> None:
 def calibrate(
     *,
     model: _Model,
-    config: Annotated[
-        Path, typer.Option("--config", metavar="FILE", help="TOML file of the calibration.")
-    ],
+    config: _Config,
     out: _Out,
-    data_root: Annotated[
-        Path, typer.Option("--data-root", metavar="DIR", help="What the paths in it start from.")
-    ] = Path(),
+    data_root: _DataRoot = Path(),
     arithmetic: _Arithmetic = None,
 ) -> None:
     """Fit the map from scores to probabilities of relevance, and measure it."""
@@ -70,12 +72,8 @@ def calibrate(
 def transfer(
     *,
     model: _Model,
-    config: Annotated[
-        Path, typer.Option("--config", metavar="FILE", help="TOML file of the calibration.")
-    ],
-    data_root: Annotated[
-        Path, typer.Option("--data-root", metavar="DIR", help="What the paths in it start from.")
-    ] = Path(),
+    config: _Config,
+    data_root: _DataRoot = Path(),
     pieces: Annotated[
         str, typer.Option("--pieces", metavar="NUMBERS", help="Pieces of the score, by commas.")
     ] = "1,6",

@@ -166,6 +166,12 @@ def write_directory(target: Path, fill: Callable[[Path], None], *, force: bool) 
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def open_to_readers(directory: Path) -> None:
+    """Let everyone read a directory: safetensors writes files that only their owner can."""
+    for path in directory.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A prepared directory, opened.

@@ -34,7 +34,7 @@ from tokenizers import Tokenizer
 from app.core.bundle import ENCODER_DIRECTORY, Arithmetic
 from app.core.encoder_spec import EncoderSpec
 from training.config import RunConfig, TransformerModel
-from training.data_prepared import write_directory, write_json
+from training.data_prepared import open_to_readers, write_directory, write_json
 from training.encoder import load_encoder, quiet_loading, static_module
 from training.errors import RunError
 from training.int8_table import WEIGHTS_FILE, quantize_rows, read_rows, write_table
@@ -176,9 +176,7 @@ class Exporter:
         }
         write_json(directory / REPORT, report)
         judge(self.parity, self._options.weights)
-        for path in directory.rglob("*"):
-            # safetensors writes files that only their owner can read.
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        open_to_readers(directory)
 
     def _parity_check(self, target: Path, spec: EncoderSpec) -> ParityCheck:
         """Return the check against the stored weights, or, where those are int8, the trained ones.

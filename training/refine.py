@@ -17,7 +17,6 @@ encoder stays one table of the same size and costs the same to serve:
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,9 +29,10 @@ from tokenizers import Tokenizer
 
 from app.core.bundle import ENCODER_DIRECTORY, MANIFEST_FILE, TOKENIZER_FILE, read_manifest
 from app.core.types import FloatArray, VectorArray
+from training.bundle import read_object
 from training.config_data import ParallelSource
 from training.data import fingerprint, read_parallel
-from training.data_prepared import write_directory, write_json
+from training.data_prepared import open_to_readers, write_directory, write_json
 from training.errors import DataError, RunError
 from training.export import REPORT, revision, write_int8_graph
 from training.int8_table import WEIGHTS_FILE, read_table, write_table
@@ -53,7 +53,7 @@ Tokens = Mapping[str, Sequence[Sequence[int]]]
 
 @dataclass(frozen=True, slots=True)
 class RefineOptions:
-    """What is changed, by default as in the starter encoder (decision 5 in the documentation).
+    """What is changed; what it buys is in decision 5 of the documentation.
 
     Attributes:
         norm_power: Power of the rows' norms, above 0; 1 leaves them.
@@ -64,9 +64,9 @@ class RefineOptions:
         RunError: A value is out of its range.
     """
 
-    norm_power: float = 0.8
-    language_axes: int = 2
-    whitening: float = 0.15
+    norm_power: float
+    language_axes: int
+    whitening: float
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -166,7 +166,7 @@ def refine(  # noqa: PLR0913 - what, from which, with which, to where
         force: Replace ``out`` if it exists.
 
     Raises:
-        BundleError: ``model`` is neither an export nor a bundle.
+        BundleError: ``model`` is neither an export nor a bundle, or lacks its provenance.
         DataError: The parallel text is missing, malformed, or in none of the encoder's languages.
         RunError: The weights are not int8, or there are too few languages for so many axes.
         ParityError: The int8 graph is too far from the float32 table.
@@ -203,8 +203,7 @@ def refine(  # noqa: PLR0913 - what, from which, with which, to where
         report = {"encoder": changed.fingerprint(), "weights": "int8", "int8": "weights"}
         write_json(directory / REPORT, {**report, "parity": {"int8": parity}})
         judge({"int8": parity}, "int8")
-        for path in directory.rglob("*"):
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        open_to_readers(directory)
 
     write_directory(out, fill, force=force)
     return parity
@@ -225,8 +224,7 @@ def _texts(path: Path, parallel: ParallelSource, languages: Sequence[str]) -> di
 def _provenance(model: Path) -> dict[str, Any]:
     if (model / MANIFEST_FILE).is_file():
         return dict(read_manifest(model).training)
-    read: dict[str, Any] = json.loads((model / PROVENANCE).read_text(encoding="utf-8"))
-    return read
+    return read_object(model / PROVENANCE)
 
 
 def _parity(

@@ -216,16 +216,18 @@ def pooled_warnings(
     """Return a warning where the probabilities come mostly from the head without languages."""
     if calibrator is None or sum(facts.query_posterior.values()) >= _MOSTLY:
         return []
-    why = "The language of the query is not known"
-    if guess.code != UNDETERMINED:
-        why = f"The query mixes languages, or is not in the usual script of its own ({guess.code})"
-    detail = f"{why}; its probabilities come from the calibrator that looks at no language."
+    advice = ""
     if is_unsure(guess):
-        detail = (
+        why = (
             f"What language the query is in is not sure (at best {guess.code}, "
-            f"{guess.confidence:.0%}); its probabilities come from the calibrator that looks at no "
-            "language. Send what you know of it: language.query, or language.candidates."
+            f"{guess.confidence:.0%})"
         )
+        advice = " Send what you know of it: language.query, or language.candidates."
+    elif guess.code == UNDETERMINED:
+        why = "The language of the query is not known"
+    else:
+        why = f"The query mixes languages, or is not in the usual script of its own ({guess.code})"
+    detail = f"{why}; its probabilities come from the calibrator that looks at no language.{advice}"
     return [SearchWarning("pooled_calibrator", detail)]
 
 
