@@ -125,12 +125,13 @@ class CalibratedList:
     Attributes:
         probability: P(hit is relevant), float64 of shape (n,).
         extrapolated: Whether score or corpus size lie outside what the fit has seen.
-        source: Which part of the calibrator spoke, one word a hit: ``relation:same``,
-            ``relation:cross`` (query and passage language known, both with labels),
-            ``fallback:same``, ``fallback:cross`` (known, but one had no labels in the fit),
-            ``mixture`` (query language uncertain: averaged over its posterior), ``pooled``
+        language_source: Which part of the calibrator spoke, for each of ``standings.languages``:
+            ``relation:same``, ``relation:cross`` (query and passage language known, both with
+            labels), ``fallback:same``, ``fallback:cross`` (known, but one had no labels in the
+            fit), ``mixture`` (query language uncertain: averaged over its posterior), ``pooled``
             (a language is not known).
         answerable: P(the first hit is relevant); 0 for an empty list.
+        background: Mean score of the background ranks; ``None`` for an empty list.
         standings: How the hits stand in their languages.
         interval: Lower and upper end of the probabilities' intervals, float64 of shape (2, n);
             ``None`` where the document says nothing of them. Each holds its probability.
@@ -138,10 +139,20 @@ class CalibratedList:
 
     probability: FloatArray
     extrapolated: BoolArray
-    source: tuple[str, ...]
+    language_source: Sequence[str]
     answerable: float
+    background: float | None
     standings: Standings
     interval: FloatArray | None = None
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """Which part of the calibrator spoke, one word a hit."""
+        return tuple(map(self.language_source.__getitem__, self.standings.language))
+
+    def source_of(self, at: int) -> str:
+        """Return the same of one hit, counted from 0."""
+        return self.language_source[self.standings.language[at]]
 
 
 def sigmoid(logit: FloatArray) -> FloatArray:
@@ -152,18 +163,18 @@ def sigmoid(logit: FloatArray) -> FloatArray:
     return result
 
 
-def background_score(scores: FloatArray, ranks: RankRange) -> float:
+def background_score(scores: FloatArray | Sequence[float], ranks: RankRange) -> float:
     """Return the mean score over the background ranks.
 
     A list that ends before those ranks has its last score as background: the nearest thing to
     the score of a passage that does not answer.
 
     Args:
-        scores: Descending, float64 of shape (n,), n at least 1.
+        scores: Descending, n of them, n at least 1.
         ranks: The background ranks.
     """
     tail = scores[ranks.from_rank - 1 : ranks.to_rank]
-    return float(np.add.reduce(tail)) / tail.size if tail.size else float(scores[-1])
+    return float(sum(tail)) / len(tail) if len(tail) else float(scores[-1])
 
 
 def relation_posterior(
@@ -223,19 +234,20 @@ class Calibrator:
         )
         if not len(scores):
             empty = np.zeros(0)
-            return CalibratedList(empty, np.zeros(0, dtype=np.bool_), (), 0.0, stand)
-        shared = background_score(scores, document.background), log(served.corpus_size)
+            return CalibratedList(empty, np.zeros(0, dtype=np.bool_), (), 0.0, None, stand)
+        # Of the list that the standings have made: to sum that up takes a third of the time.
+        shared = background_score(stand.score, document.background), log(served.corpus_size)
         query = self._view(served.query_posterior)
-        judged = [query.of(language) for language in stand.languages]
-        sources = [one.source for one in judged]
+        judged = query.each(stand.languages)
         read = scores if self._read is None else self._read(scores)
         hits, parts = laid_out(scores, read, stand, judged, plain=self._plain)
         stated = self._stated(hits, parts, shared)
         return CalibratedList(
             probability=stated[0],
             extrapolated=self._extrapolated(stand.score, served.corpus_size),
-            source=tuple(map(sources.__getitem__, stand.language)),
+            language_source=[one.source for one in judged],
             answerable=self._answerable(scores, read, stand, query.languages, shared),
+            background=shared[0],
             standings=stand,
             interval=stated[1:] if self._deviations is not None else None,
         )
@@ -263,19 +275,22 @@ class Calibrator:
             shared: Background and log N of the list.
         """
         deviations, offsets = self._deviations, parts.offsets
-        logits, variances = self._heads.logits(hits, *shared, varying=deviations is not None)
-        logit = logits.ravel().take(parts.place)
+        every, variances = self._heads.logits(hits, *shared, varying=deviations is not None)
+        against = every.ravel().take(parts.place)
         if offsets is not None:
-            logit += offsets.intercept + offsets.slope * hits[1]
-        levels = logit[None]
+            against -= offsets.intercept + offsets.slope * hits[1]
+        levels = against[None]
         if deviations is not None:
             variance = variances.ravel().take(parts.place)
             if offsets is not None:
                 variance += offsets.variance
-            # Rounding may leave a variance of 0 a hair below it.
-            width = deviations * np.sqrt(np.maximum(variance, 0.0))
-            levels = np.array([logit, logit - width, logit + width])
-        squashed = self._squash(levels)
+            width = np.sqrt(variance, out=variance)
+            width *= deviations
+            levels = np.empty((3, *against.shape))
+            levels[0] = against
+            np.add(against, width, out=levels[1])
+            np.subtract(against, width, out=levels[2])
+        squashed = self._squash_against(levels)
         if parts.share is None:
             return squashed[:, 0]
         stated: FloatArray = np.add.reduce(parts.share * squashed, axis=1)
@@ -296,9 +311,14 @@ class Calibrator:
         return self._squash(self.document.first_hit.logit(columns))
 
     def _squash(self, logit: FloatArray) -> FloatArray:
+        return self._squash_against(-logit)
+
+    def _squash_against(self, against: FloatArray) -> FloatArray:
+        """Return the probabilities of negated logits, in their place."""
         # Scaled into the clip range rather than cut at it, so that it stays strictly increasing.
         low, high = self.document.clip
-        odds: FloatArray = np.exp(np.minimum(-logit, LARGEST_EXPONENT))
+        odds = np.minimum(against, LARGEST_EXPONENT, out=against)
+        np.exp(odds, out=odds)
         odds += 1.0
         np.divide(high - low, odds, out=odds)
         odds += low

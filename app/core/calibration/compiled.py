@@ -1,15 +1,15 @@
 """The hit and pooled heads of a calibrator, made ready for a few matrix products a served list.
 
 What the hits of a list share is ``w = (1, background, log N)``; what tells them apart are the
-relation and ``u = (1, score, log R, lead, lag, log M)``, the
-score as it is read. For one relation a logit and its variance
-are
+relation and ``u = (1, score, log R, lead, lag, log M)``, the score as it is read. For one relation
+a logit and its variance are
 
-    c' u     with  c = T(w) theta,        T(w) linear in w
-    u' V u   with  V = T(w) C T(w)',      linear in the nine products of w with itself
+    c' u      with  c = T(w) theta,   T(w) linear in w
+    |S' u|^2  with  S = T(w) R
 
-for parameters ``theta`` with covariance ``C``. An uncertain query language, and offsets of single
-languages, make a probability an average of several parts; ``HitParts`` holds those of all hits.
+for parameters ``theta`` with covariance ``R R'``. An uncertain query language, and offsets of
+single languages, make a probability an average of several parts; ``HitParts`` holds those of all
+hits.
 """
 
 from __future__ import annotations
@@ -188,6 +188,14 @@ class QueryView:
                 self._known[passage_language] = found
         return found
 
+    def each(self, passage_languages: Sequence[str]) -> list[Judged]:
+        """Return the same for several languages."""
+        known = self._known
+        try:
+            return [known[language] for language in passage_languages]
+        except KeyError:
+            return [self.of(language) for language in passage_languages]
+
     def _parts(self, kind: str) -> tuple[float, ...]:
         found = self._split.get(kind)
         if found is None:
@@ -261,11 +269,11 @@ def laid_out(
     """
     n = len(scores)
     columns = zip_longest(*[one.parts for one in judged], fillvalue=0.0)
-    sizes = [log(size) for size in stand.size]
+    sizes = list(map(log, stand.size))
     # The first rows become u; those of score and rank hold anything until they are written below.
     table = np.array([[1.0] * len(sizes), sizes, sizes, stand.lead, stand.best, sizes, *columns])
-    of_hits = table.take(np.array(stand.language, dtype=np.intp), axis=1)
-    rank = np.array(stand.rank, dtype=np.float64)
+    of_hits = table.take(np.fromiter(stand.language, np.intp, n), axis=1)
+    rank = np.fromiter(stand.rank, np.float64, n)
     hits = of_hits[:_OWN]
     hits[1] = read
     np.log(rank, out=hits[2])
@@ -287,25 +295,24 @@ class CompiledHeads:
     def __init__(self, hit: LinearHead, pooled: LinearHead) -> None:
         heads = ((hit, 1.0), (hit, 0.0), (pooled, 0.0))
         placings = [_placing(head, same) for head, same in heads]
-        weights = np.stack(
-            [p @ np.append(h.coef, h.intercept) for p, (h, _) in zip(placings, heads, strict=True)],
-            axis=1,
-        )
-        spreads = [
-            np.einsum("iup,pq,jvq->ijuv", p, h.covariance_matrix(), p)
+        against = [
+            -(p @ np.append(h.coef, h.intercept)) for p, (h, _) in zip(placings, heads, strict=True)
+        ]
+        # What is squared and summed up in a variance: S' of one relation after the other.
+        roots = [
+            np.moveaxis(p @ _root(h.covariance_matrix()), 2, 1)
             for p, (h, _) in zip(placings, heads, strict=True)
         ]
-        # What is linear in w times its first member, 1, and what is linear in the other products.
-        whole = np.zeros((_SHARED * _SHARED, len(RELATIONS) * (1 + _OWN), _OWN))
-        whole[:_SHARED, : len(RELATIONS)] = weights
-        whole[:, len(RELATIONS) :] = np.stack(spreads, axis=2).reshape(_SHARED * _SHARED, -1, _OWN)
-        self._whole: FloatArray = whole.reshape(_SHARED * _SHARED, -1)
-        self._weights: FloatArray = whole[:, : len(RELATIONS)].reshape(_SHARED * _SHARED, -1)
+        rows = np.concatenate([np.stack(against, axis=1), *roots], axis=1)
+        self._whole: FloatArray = rows.reshape(_SHARED, -1)
+        self._against: FloatArray = rows[:, : len(RELATIONS)].reshape(_SHARED, -1)
+        ranks = [root.shape[1] for root in roots]
+        self._sums: FloatArray = np.repeat(np.eye(len(RELATIONS)), ranks, axis=1)
 
     def logits(
         self, hits: FloatArray, background: float, log_corpus: float, *, varying: bool
     ) -> tuple[FloatArray, FloatArray]:
-        """Return the logits of hits under each relation, and their variances.
+        """Return the logits of hits under each relation, negated, and their variances.
 
         Args:
             hits: ``u``: 1, score, log R, lead, lag and log M, shape (6, n).
@@ -316,25 +323,24 @@ class CompiledHeads:
         Returns:
             Two float64 arrays of shape (relations, n).
         """
-        products = np.array(
-            [
-                1.0,
-                background,
-                log_corpus,
-                background,
-                background * background,
-                background * log_corpus,
-                log_corpus,
-                log_corpus * background,
-                log_corpus * log_corpus,
-            ]
-        )
         # dot: for matrices of this size it takes half of the time of @.
-        whole = products.dot(self._whole if varying else self._weights)
-        found: FloatArray = whole.reshape(-1, _OWN).dot(hits)
-        logits, spread = found[: len(RELATIONS)], found[len(RELATIONS) :]
-        products_of_own = spread.reshape(-1, _OWN, hits.shape[1]) * hits
-        return logits, np.add.reduce(products_of_own, axis=1)
+        shared = np.array([1.0, background, log_corpus])
+        found: FloatArray = (
+            shared.dot(self._whole if varying else self._against).reshape(-1, _OWN).dot(hits)
+        )
+        against, spread = found[: len(RELATIONS)], found[len(RELATIONS) :]
+        if not varying:
+            return against, spread
+        spread *= spread
+        return against, self._sums.dot(spread)
+
+
+def _root(covariance: FloatArray) -> FloatArray:
+    """Return R with R R' a covariance, float64 of shape (parameters, rank)."""
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > 0.0
+    root: FloatArray = vectors[:, kept] * np.sqrt(values[kept])
+    return root
 
 
 def _placing(head: LinearHead, same: float) -> FloatArray:

@@ -96,7 +96,7 @@ class Statements:
             passage,
             score,
             float(stated.probability[at]),
-            stated.source[at],
+            stated.source_of(at),
             extrapolated=bool(stated.extrapolated[at]),
             rank=rank,
             score_rank=at + 1,

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from app.core.calibration.calibrator import Calibrator, ServedList, background_score
+from app.core.calibration.calibrator import Calibrator, ServedList
 from app.core.calibration.explanation import HitPosition, explain_hit, score_offsets
 from app.core.calibration.parts import Threshold
 from app.core.calibration.standing import LanguageStanding
@@ -91,13 +91,12 @@ def judge(
         language_sizes=_by_primary_language(census),
     )
     calibrated = None if calibrator is None else calibrator.calibrate(served)
-    background = None
-    if calibrator is not None and candidates:
-        background = background_score(served.scores, calibrator.document.background)
     return Judged(
         Candidates(passages, Statements(served.scores, calibrated)),
         None if calibrated is None else calibrated.answerable,
-        ListFacts(census, posterior, background, corpus_size),
+        ListFacts(
+            census, posterior, None if calibrated is None else calibrated.background, corpus_size
+        ),
     )
 
 

@@ -23,8 +23,9 @@ def candidates(*rows: tuple[str, float, float | None, str]) -> Candidates:
         calibrated = CalibratedList(
             probability=np.array(probabilities),
             extrapolated=np.zeros(count, dtype=np.bool_),
-            source=("pooled",) * count,
+            language_source=("pooled",) * count,
             answerable=0.5,
+            background=0.1,
             standings=Standings(
                 [score for _, score, _, _ in rows],
                 [language for _, _, _, language in rows],
