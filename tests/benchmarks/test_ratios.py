@@ -16,6 +16,7 @@ from benchmarks.ingest_parts import run as parts_of
 from benchmarks.overload import measure as overload_of
 from benchmarks.peers import measure as peers_of
 from benchmarks.search import measure
+from benchmarks.search_parts import measure as search_parts_of
 from benchmarks.service import index
 from benchmarks.stalls import measure as stalls_of
 
@@ -23,6 +24,10 @@ pytestmark = pytest.mark.benchmark
 
 P50_TO_BARE = 5.4
 """Median time over HTTP to that of the bare encoder and engine; measured, see performance.md."""
+
+LANGUAGE_CALIBRATION_DIAGNOSTICS = 0.1
+"""Share of a search that identifying its language, calibrating its candidates and what diagnostics
+need take together; likewise."""
 
 P50_ABOVE_SATURATION = 1.9
 """Median time of admitted searches at three times the rate to that at the rate; likewise."""
@@ -55,9 +60,10 @@ def test_throughput_does_not_fall_from_8_to_32_connections(found):
     assert found["ratio_rate_32_to_8"]["median"] > 0.5
 
 
-def test_language_and_calibration_take_no_more_than_the_rest(found):
-    stages = found["stages_ms"]
-    assert stages["language"] + stages["calibrate"] < 0.65 * stages["total"]
+def test_language_calibration_and_diagnostics_take_a_small_part_of_a_search(tmp_path):
+    found = search_parts_of(tmp_path, Namespace(passages=10_000, rounds=3, seconds=2.0))
+    share = found["plain"]["language, calibration and diagnostics"]["share"]["median"]
+    assert share < 2 * LANGUAGE_CALIBRATION_DIAGNOSTICS
 
 
 @pytest.fixture(scope="module")

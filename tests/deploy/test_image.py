@@ -226,7 +226,7 @@ def test_traces_reach_the_collector_that_is_named(image, secrets):
             assert process.wait(timeout=30) == 0
         collector.shutdown()
     exported = b"".join(Collector.bodies)
-    for stage in (b"language", b"encode", b"search", b"calibrate"):
+    for stage in (b"language", b"encode", b"search", b"calibrate", b"page"):
         assert stage in exported
 
 

@@ -11,8 +11,12 @@ from app.core.search.judging import ShownBias
 from app.core.search.types import ListFacts, SearchRequest, SearchResult, SearchWarning
 from app.core.types import LanguageGuess
 
-STAGES = ("language", "encode", "search", "calibrate")
-"""What a search does, in this order."""
+STAGES = ("language", "encode", "search", "calibrate", "page")
+"""What a search does, in this order.
+
+``calibrate`` gives the candidates their probabilities. ``page`` is all that becomes of them then:
+order, page, and what is kept for cursors and for diagnostics.
+"""
 
 
 class StageClock:

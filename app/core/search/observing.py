@@ -34,14 +34,23 @@ def observed(
         passages = judged.candidates.passages
         by_score = _translations(task, passages)
         if calibrated:
-            order = most_probable_first(judged.candidates)
-            by_probability = _translations(task, [passages[at] for at in order])
+            by_probability = _by_probability(task, judged, by_score)
     return ObservedAnswer(
         query_language=known_language(task.guess),
         bias=page.bias,
         by_score=by_score,
         by_probability=by_probability,
     )
+
+
+def _by_probability(
+    task: SearchTask, judged: Judged, by_score: RankedTranslations
+) -> RankedTranslations:
+    passages = judged.candidates.passages
+    if [passage.parallel_id for passage in passages].count(None) == len(passages):
+        return by_score  # nothing to put in another order
+    order = most_probable_first(judged.candidates)
+    return _translations(task, [passages[at] for at in order])
 
 
 def _translations(task: SearchTask, passages: Sequence[Passage]) -> RankedTranslations:

@@ -255,6 +255,7 @@ class SearchService:
             described = self._shadowed(judged.candidates, candidates, task)
         else:
             described = fused(judged.candidates, task.lexical, known_language(task.guess))
+        clock.stage("calibrate")
         ranking = rank(described, request)
         threshold = calibrator.document.thresholds.answer if calibrator else None
         answer = SearchResult(
@@ -289,7 +290,7 @@ class SearchService:
             page = replace(page, next_cursor=cursor)
         if page.offset == 0:  # later pages of an answer add nothing new
             self._observe(task, judged, page)
-        clock.stage("calibrate")
+        clock.stage("page")
         return page
 
     async def _go_on(self, request: SearchRequest, text: str, clock: StageClock) -> SearchResult:

@@ -190,7 +190,8 @@ class SearchResult:
         bias: Returns the language-bias diagnostics of the returned hits.
         facts: What the probabilities have in common.
         warnings: What the caller should know.
-        timings: Stage to milliseconds: ``language``, ``encode``, ``search``, ``calibrate``.
+        timings: Stage to milliseconds: ``language``, ``encode``, ``search``, ``calibrate``,
+            ``page``.
         calibrator: What stated the probabilities; ``None`` without one.
         answer_threshold: What ``answerable_probability`` was compared with; ``None`` where the
             calibrator has no such threshold.

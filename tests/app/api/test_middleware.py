@@ -24,7 +24,7 @@ async def test_a_search_tells_its_stages_in_server_timing(stocked):
     response = await stocked.post("/v1/search", json={"query": "the hole"})
 
     timing = response.headers["server-timing"]
-    for stage in ("language", "encode", "search", "calibrate", "total"):
+    for stage in ("language", "encode", "search", "calibrate", "page", "total"):
         assert re.search(rf"\b{stage};dur=\d+\.\d\d\b", timing), stage
 
 

@@ -235,7 +235,7 @@ async def test_language_diagnostics_name_the_score_offset_of_each_pair(full):
 
 async def test_every_stage_is_in_the_server_timing(full):
     response = await full.post("/v1/search", json=QUESTION)
-    for stage in ("language", "encode", "search", "calibrate", "total"):
+    for stage in ("language", "encode", "search", "calibrate", "page", "total"):
         assert f"{stage};dur=" in response.headers["server-timing"]
 
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.app.api.conftest import PASSAGES
 
-STAGES = ["language", "encode", "search", "calibrate"]
+STAGES = ["language", "encode", "search", "calibrate", "page"]
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 

@@ -65,7 +65,7 @@ async def test_hits_carry_score_probability_and_language(calibrated):
     assert result.expected_relevant == pytest.approx(sum(h.probability for h in result.hits))
     assert result.query_language.code == "en"
     assert result.language.filtered_corpus_size == len(PASSAGES)
-    assert set(result.timings) == {"language", "encode", "search", "calibrate"}
+    assert set(result.timings) == {"language", "encode", "search", "calibrate", "page"}
 
 
 async def test_language_diagnostics_are_worked_out_once(calibrated):
