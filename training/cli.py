@@ -175,9 +175,16 @@ def unpack(
     with friendly_errors():
         from app.core.bundle import ENCODER_DIRECTORY
         from training.int8_table import unpack as write
+        from training.onnx_encoder import read_spec
 
+        spec = read_spec(source)
         write(source / ENCODER_DIRECTORY, out, force=force)
         typer.echo(f"SentenceTransformer({str(out)!r}) loads it.")
+        if spec.pooling == "sublinear":
+            typer.echo(
+                "It takes plain means there: vectors of texts that repeat a word differ from what "
+                "this encoder's graph makes of them."
+            )
 
 
 @cli.command(
@@ -215,15 +222,21 @@ def refine(  # noqa: PLR0913 - the options of the command
     whitening: Annotated[
         float, typer.Option("--whitening", help="0 leaves the directions, 1 whitens them.")
     ] = 0.15,
+    pooling: Annotated[
+        Literal["mean", "sublinear"],
+        typer.Option(
+            "--pooling", help="A token that stands n times counts n times, or only sqrt(n) times."
+        ),
+    ] = "sublinear",
     force: Force = False,
 ) -> None:
-    """Improve a static encoder without training: token norms, language axes, whitening."""
+    """Improve a static encoder without training: norms, language axes, whitening, pooling."""
     with friendly_errors():
         from training.config_data import ParallelSource
         from training.refine import RefineOptions
         from training.refine import refine as write
 
-        options = RefineOptions(norm_power, language_axes, whitening)
+        options = RefineOptions(norm_power, language_axes, whitening, pooling)
         source = ParallelSource(path=parallel, licence=licence)
         parity = write(model, data_root, source, out, options, force=force)
         typer.echo("int8: " + ", ".join(f"{key} {v:.3g}" for key, v in parity.items()))

@@ -37,9 +37,10 @@ from training.pool import describe_pool
 from training.protocol import RetrievalResult
 from training.provenance import git_commit, package_versions
 from training.ranks import rank_listed
-from training.report import macro_averages, macro_table, retrieval_tables
+from training.report import BY_PROBABILITY, macro_averages, macro_table, retrieval_tables
 from training.retrieval_set import RetrievalSet, read_retrieval_set
 from training.search import Device
+from training.served_order import in_served_order
 from training.sets_table import sets_table
 from training.trec_run import Run, read_run_file
 
@@ -148,8 +149,11 @@ def evaluate_encoder(encoder: ExportedEncoder, options: EvaluationOptions, out: 
     for data in options.read():
         embedded = embed_set(encoder, data, options.storage)
         ranked = rank_relevant(embedded, device=options.device)
-        systems = {"encoder": summarise(data, ranked), **_baselines(data, options)}
-        part = writing.add(data, systems, "encoder")
+        systems = {"encoder": summarise(data, ranked)}
+        if calibrator is not None and len(set(data.passage_languages.tolist())) > 1:
+            served = in_served_order(embedded, ranked, calibrator, device=options.device)
+            systems[BY_PROBABILITY] = summarise(data, served)
+        part = writing.add(data, systems | _baselines(data, options), "encoder")
         if calibrator is not None and options.calibration is not None:
             part["calibration"] = measure_calibration(embedded, calibrator, options.calibration)
             writing.tables.append(calibration_part(part["calibration"]))

@@ -32,7 +32,7 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
 from app.core.bundle import ENCODER_DIRECTORY, Arithmetic
-from app.core.encoder_spec import EncoderSpec
+from app.core.encoder_spec import EncoderSpec, Pooling
 from training.config import RunConfig, TransformerModel
 from training.data_prepared import open_to_readers, write_directory, write_json
 from training.encoder import load_encoder, quiet_loading, static_module
@@ -109,9 +109,9 @@ def encoder_spec(config: RunConfig, encoder: Path, dim: int, weights: Weights) -
     )
 
 
-def write_int8_graph(encoder: Path) -> None:
+def write_int8_graph(encoder: Path, pooling: Pooling = "mean") -> None:
     """Write the graph of a static encoder beside its int8 table, which the two share."""
-    graph = static_graph(*read_rows(encoder / WEIGHTS_FILE))
+    graph = static_graph(*read_rows(encoder / WEIGHTS_FILE), pooling=pooling)
     share_table(graph, encoder / WEIGHTS_FILE)
     onnx.save(graph, str(encoder / _GRAPHS["int8"]))
 

@@ -70,6 +70,8 @@ def _refined(provenance: Mapping[str, Any]) -> list[list[str]]:
         f"norms to the power of {facts['norm_power']:g}, {facts['language_axes']} language axes "
         f"removed, whitening {facts['whitening']:g}, on {facts['parallel']} ({facts['licence']})"
     )
+    if facts.get("pooling") == "sublinear":
+        said += "; a token that stands n times in a text counts sqrt(n) times"
     return [["refined", said]]
 
 

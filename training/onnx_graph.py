@@ -16,12 +16,13 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 
+from app.core.encoder_spec import Pooling as Pooled
 from training.int8_table import ROWS, SCALES, quantize_rows
 
 INPUTS = ("input_ids", "attention_mask")
@@ -67,22 +68,31 @@ def quantize_weights(model: onnx.ModelProto) -> None:
 def static_graph(
     rows: NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8],
     scales: NDArray[np.float32] | None = None,
+    *,
+    pooling: Pooled = "mean",
 ) -> onnx.ModelProto:
     """Return the graph of a static encoder: mean of the rows of the real tokens, norm 1.
 
     Args:
         rows: (n_rows, dim), one row per token, in the format in which they are stored.
         scales: (n_rows,), what each row is multiplied by; 1 where it is ``None``.
+        pooling: ``mean`` or ``sublinear``.
     """
+    assert pooling != "cls", "a table has no first token that stands for the others"
     nodes = [helper.make_node("Cast", ["attention_mask"], ["real"], to=TensorProto.FLOAT)]
     tensors = [numpy_helper.from_array(rows, "table")]
+    counted = "real"
+    if pooling == "sublinear":
+        nodes += _damped()
+        tensors.append(numpy_helper.from_array(np.array([2], np.int64), "last_axis"))
+        counted = "damped"
     if scales is None:
-        nodes.append(helper.make_node("Identity", ["real"], ["weight"]))
+        nodes.append(helper.make_node("Identity", [counted], ["weight"]))
     else:
         tensors.append(numpy_helper.from_array(scales, "scales"))
         nodes += [
             helper.make_node("Gather", ["scales", "input_ids"], ["scale"]),
-            helper.make_node("Mul", ["real", "scale"], ["weight"]),
+            helper.make_node("Mul", [counted, "scale"], ["weight"]),
         ]
     tensors += [
         numpy_helper.from_array(np.array([1], np.int64), "axis"),
@@ -116,6 +126,23 @@ def static_graph(
     model = helper.make_model(graph, opset_imports=opset, ir_version=9)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _damped() -> list[NodeProto]:
+    """Return what divides the weight of each of a text's n equal tokens by sqrt(n)."""
+    return [
+        helper.make_node("Unsqueeze", ["input_ids", "axis"], ["ids_across"]),
+        helper.make_node("Unsqueeze", ["input_ids", "last_axis"], ["ids_down"]),
+        helper.make_node("Equal", ["ids_down", "ids_across"], ["equal"]),
+        helper.make_node("Cast", ["equal"], ["twins"], to=TensorProto.FLOAT),
+        # (batch, sequence, sequence) @ (batch, sequence, 1): counts the real ones.
+        helper.make_node("Unsqueeze", ["real", "last_axis"], ["real_down"]),
+        helper.make_node("MatMul", ["twins", "real_down"], ["counted"]),
+        helper.make_node("Squeeze", ["counted", "last_axis"], ["occurrences"]),
+        helper.make_node("Max", ["occurrences", "one"], ["at_least_once"]),
+        helper.make_node("Sqrt", ["at_least_once"], ["root"]),
+        helper.make_node("Div", ["real", "root"], ["damped"]),
+    ]
 
 
 def share_table(model: onnx.ModelProto, weights: Path) -> None:

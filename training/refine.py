@@ -1,7 +1,7 @@
 """Refines the table of a trained static encoder without training, from parallel text alone.
 
-Three changes of the rows, in this order, each known from the literature on sentence vectors. The
-encoder stays one table of the same size and costs the same to serve:
+Three changes of the rows, in this order, and one of how they are added up, each known from the
+literature. The encoder stays one table of the same size:
 
 1. **Norms.** A row keeps its direction, and its norm is raised to ``norm_power``. The norm is a
    token's weight in the mean; a power below 1 evens out the weights that training gave, as the
@@ -13,6 +13,8 @@ encoder stays one table of the same size and costs the same to serve:
 3. **Whitening in part.** Directions are scaled by the ``-whitening / 2``-th power of the variance
    that sentences have along them; 1 would be whitening (Su et al. 2021, "Whitening Sentence
    Representations for Better Semantics and Faster Retrieval").
+4. **Pooling.** With ``sublinear`` a token that stands n times in a text counts sqrt(n) times, so
+   that a passage is less about the word that it repeats (``app.core.encoder_spec.Pooling``).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +49,7 @@ _PARITY_TEXTS = 16
 """Texts of each language that the written graph is compared on."""
 
 Table = NDArray[np.float32]
+TablePooling: TypeAlias = Literal["mean", "sublinear"]
 Tokens = Mapping[str, Sequence[Sequence[int]]]
 """Language to the token ids of its texts."""
 
@@ -59,6 +62,7 @@ class RefineOptions:
         norm_power: Power of the rows' norms, above 0; 1 leaves them.
         language_axes: Number of principal components of the languages' means to project out.
         whitening: From 0, nothing, to 1, whitened.
+        pooling: How the rows of a text are added up.
 
     Raises:
         RunError: A value is out of its range.
@@ -67,6 +71,7 @@ class RefineOptions:
     norm_power: float
     language_axes: int
     whitening: float
+    pooling: TablePooling
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -78,19 +83,26 @@ class RefineOptions:
             raise RunError(f"--whitening is {self.whitening:g}; it lies between 0 and 1.")
 
 
-def mean_vectors(table: Table, texts: Sequence[Sequence[int]]) -> VectorArray:
+def text_vectors(
+    table: Table, texts: Sequence[Sequence[int]], pooling: TablePooling
+) -> VectorArray:
     """Return the unit vectors of tokenised texts: the mean of their rows, scaled to norm 1.
 
     Args:
         table: (n_tokens, dim).
         texts: Token ids; a text without any is the zero vector.
+        pooling: How often a repeated token counts.
 
     Returns:
         float32 of shape (len(texts), dim).
     """
-    means = np.stack([table[list(ids)].sum(axis=0) for ids in texts])
-    norms = np.linalg.norm(means, axis=1, keepdims=True)
-    return np.asarray(means / np.maximum(norms, _SMALLEST_NORM), np.float32)
+    power = 0.5 if pooling == "sublinear" else 1.0
+    sums = np.zeros((len(texts), table.shape[1]), np.float32)
+    for row, ids in enumerate(texts):
+        tokens, times = np.unique(np.array(ids, np.int64), return_counts=True)
+        sums[row] = times.astype(np.float32) ** power @ table[tokens]
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.asarray(sums / np.maximum(norms, _SMALLEST_NORM), np.float32)
 
 
 def with_norm_power(table: Table, power: float) -> Table:
@@ -100,7 +112,7 @@ def with_norm_power(table: Table, power: float) -> Table:
     return np.asarray(scaled, np.float32)
 
 
-def without_language_axes(table: Table, tokens: Tokens, axes: int) -> Table:
+def without_language_axes(table: Table, tokens: Tokens, axes: int, pooling: TablePooling) -> Table:
     """Return the table without the first principal components of the languages' mean vectors.
 
     Raises:
@@ -113,17 +125,19 @@ def without_language_axes(table: Table, tokens: Tokens, axes: int) -> Table:
             f"--language-axes is {axes}, and the parallel text has {len(tokens)} of the encoder's "
             "languages: their means have fewer axes than there are languages."
         )
-    means = np.stack([mean_vectors(table, texts).mean(axis=0) for texts in tokens.values()])
+    means = np.stack(
+        [text_vectors(table, texts, pooling).mean(axis=0) for texts in tokens.values()]
+    )
     _, _, components = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
     removed = components[:axes]
     return np.asarray(table - (table @ removed.T) @ removed, np.float32)
 
 
-def whitened(table: Table, tokens: Tokens, power: float) -> Table:
+def whitened(table: Table, tokens: Tokens, power: float, pooling: TablePooling) -> Table:
     """Return the table with directions scaled by the -power/2-th power of sentences' variance."""
     if power == 0:
         return table
-    vectors = np.concatenate([mean_vectors(table, texts) for texts in tokens.values()])
+    vectors = np.concatenate([text_vectors(table, texts, pooling) for texts in tokens.values()])
     variances, directions = np.linalg.eigh(np.cov(vectors, rowvar=False))
     variances = np.maximum(variances, _SMALLEST_VARIANCE * variances.max())
     scaling: FloatArray = (directions * variances ** (-power / 2)) @ directions.T
@@ -142,8 +156,8 @@ def refined_table(table: Table, tokens: Tokens, options: RefineOptions) -> Table
         RunError: There are too few languages for so many axes.
     """
     table = with_norm_power(table, options.norm_power)
-    table = without_language_axes(table, tokens, options.language_axes)
-    return whitened(table, tokens, options.whitening)
+    table = without_language_axes(table, tokens, options.language_axes, options.pooling)
+    return whitened(table, tokens, options.whitening, options.pooling)
 
 
 def refine(  # noqa: PLR0913 - what, from which, with which, to where
@@ -195,11 +209,11 @@ def refine(  # noqa: PLR0913 - what, from which, with which, to where
         target = directory / ENCODER_DIRECTORY
         shutil.copytree(encoder, target, ignore=shutil.ignore_patterns("*.onnx", WEIGHTS_FILE))
         write_table(target / WEIGHTS_FILE, table)
-        write_int8_graph(target)
-        changed = replace(spec, revision=revision(target))
+        write_int8_graph(target, options.pooling)
+        changed = replace(spec, revision=revision(target), pooling=options.pooling)
         write_json(directory / SPEC_FILE, asdict(changed))
         write_json(directory / PROVENANCE, provenance)
-        parity.update(_parity(directory, table, texts, tokens))
+        parity.update(_parity(directory, table, texts, tokens, options.pooling))
         report = {"encoder": changed.fingerprint(), "weights": "int8", "int8": "weights"}
         write_json(directory / REPORT, {**report, "parity": {"int8": parity}})
         judge({"int8": parity}, "int8")
@@ -228,7 +242,11 @@ def _provenance(model: Path) -> dict[str, Any]:
 
 
 def _parity(
-    export: Path, table: Table, texts: Mapping[str, list[str]], tokens: Tokens
+    export: Path,
+    table: Table,
+    texts: Mapping[str, list[str]],
+    tokens: Tokens,
+    pooling: TablePooling,
 ) -> dict[str, float]:
     """Return how far the written graph is from the float32 table on the first texts."""
     served = ExportedEncoder(export, "int8")
@@ -236,7 +254,7 @@ def _parity(
         [
             (
                 served.encode_passages(texts[lang][:_PARITY_TEXTS])
-                * mean_vectors(table, ids[:_PARITY_TEXTS])
+                * text_vectors(table, ids[:_PARITY_TEXTS], pooling)
             ).sum(1)
             for lang, ids in tokens.items()
         ]

@@ -44,6 +44,8 @@ _DETAILS = (
 )
 _MACRO = ("mono/ndcg@10", "mono/recall@100")
 _MEASURED = ("encoder", "run")
+BY_PROBABILITY = "by probability"
+"""A system: what the encoder finds, in the order of a calibrator's probabilities."""
 _MEASURES = (
     "base_rate",
     "expected_observed",
@@ -105,6 +107,8 @@ def macro_averages(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     values: dict[str, dict[str, list[float]]] = {}
     for result in sets.values():
         for system, found in systems_of(result).items():
+            if system == BY_PROBABILITY:  # in one language that is the encoder's order
+                continue
             for key in _MACRO:
                 rows = [row.get(key) for row in found["by_language"].values()]
                 kept = values.setdefault(system, {}).setdefault(key, [])
@@ -277,7 +281,7 @@ def _system_table(
 
 def _language_table(systems: Mapping[str, Mapping[str, Any]]) -> str:
     keys = [key for _, key in _SETTINGS]
-    (_, main), *others = systems.items()
+    (_, main), *others = ((n, found) for n, found in systems.items() if n != BY_PROBABILITY)
     rows = []
     for code, row in main["by_language"].items():
         cells = [number_text(row.get(key)) for key in keys]

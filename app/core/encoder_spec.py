@@ -11,11 +11,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from app.core.types import JsonValue
 
 FINGERPRINT_LENGTH = 12
+
+Pooling: TypeAlias = Literal["mean", "sublinear", "cls"]
+"""How token vectors become one vector.
+
+``mean``; ``sublinear``, a mean in which a token that stands n times in a text counts sqrt(n) times
+instead of n, as term frequencies are damped in text retrieval (Manning, Raghavan, Schuetze 2008,
+"Introduction to Information Retrieval", 6.4.1); ``cls``, the vector of the first token.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,7 @@ class EncoderSpec:
         base_model: What it was trained from: a hub id, or ``static`` for a trained token table.
         revision: sha256 over weights and tokenizer, so two trainings never share one.
         dim: Number of dimensions of a vector.
-        pooling: How token vectors become one vector: ``mean`` or ``cls``.
+        pooling: How token vectors become one vector.
         normalize: Whether vectors have Euclidean norm 1; only True is served.
         max_length: Number of tokens that are read of a text.
         query_prefix: Put before every query.
@@ -41,7 +49,7 @@ class EncoderSpec:
     base_model: str
     revision: str
     dim: int
-    pooling: Literal["mean", "cls"]
+    pooling: Pooling
     max_length: int
     languages: tuple[str, ...]
     normalize: bool = True

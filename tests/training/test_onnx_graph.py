@@ -11,8 +11,8 @@ from training.onnx_graph import INPUTS, OUTPUT, static_graph
 pytestmark = pytest.mark.training
 
 
-def session_of(*stored: Any) -> Any:
-    graph = static_graph(*stored)
+def session_of(*stored: Any, pooling: Any = "mean") -> Any:
+    graph = static_graph(*stored, pooling=pooling)
     return onnxruntime.InferenceSession(
         graph.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -49,16 +49,34 @@ def in_float(table: Any) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("form", [in_float, quantize_rows])
-def test_padding_changes_nothing_whatever_token_it_is(form):
-    session = session_of(*form(random_table()))
+def test_sublinear_pooling_counts_a_token_that_stands_n_times_as_its_root(form):
+    table = random_table()
+    stored = form(table)
+    rows = table if len(stored) == 1 else stored[0] * stored[1][:, None]
+    # The padding is the token that is repeated, and does not count.
+    ids, mask = [[3, 7, 3, 3, 3, 3], [7, 7, 9, 0, 0, 0]], [[1] * 5 + [0], [1] * 3 + [0] * 3]
+    expected = np.stack([2 * rows[3] + rows[7], np.sqrt(2) * rows[7] + rows[9]])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = run(session_of(*stored, pooling="sublinear"), ids, mask)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+POOLINGS = pytest.mark.parametrize("pooling", ["mean", "sublinear"])
+
+
+@POOLINGS
+@pytest.mark.parametrize("form", [in_float, quantize_rows])
+def test_padding_changes_nothing_whatever_token_it_is(form, pooling):
+    session = session_of(*form(random_table()), pooling=pooling)
     alone = run(session, [[3, 4]])
     padded = run(session, [[3, 4, 9, 0], [1, 2, 3, 4]], [[1, 1, 0, 0], [1, 1, 1, 1]])
     np.testing.assert_allclose(padded[0], alone[0], atol=1e-6)
 
 
+@POOLINGS
 @pytest.mark.parametrize("form", [in_float, quantize_rows])
-def test_a_text_without_a_token_is_the_zero_vector_and_never_nan(form):
-    session = session_of(*form(random_table()))
+def test_a_text_without_a_token_is_the_zero_vector_and_never_nan(form, pooling):
+    session = session_of(*form(random_table()), pooling=pooling)
     assert run(session, [[0, 0]], [[0, 0]]).tolist() == [[0.0] * 8]
     assert run(session, np.empty((1, 0))).tolist() == [[0.0] * 8]
 

@@ -19,9 +19,9 @@ from training.model_card import model_card
 from training.onnx_encoder import ONNX_FILES, ExportedEncoder, read_spec
 from training.refine import (
     RefineOptions,
-    mean_vectors,
     refine,
     refined_table,
+    text_vectors,
     whitened,
     with_norm_power,
     without_language_axes,
@@ -30,7 +30,7 @@ from training.refine import (
 pytestmark = pytest.mark.training
 
 DIM = 12
-NOTHING = RefineOptions(norm_power=1.0, language_axes=0, whitening=0.0)
+NOTHING = RefineOptions(norm_power=1.0, language_axes=0, whitening=0.0, pooling="mean")
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ def test_a_norm_power_changes_lengths_and_no_direction(table):
 
 def test_without_their_axes_the_languages_have_one_mean_direction_along_them(table, tokens):
     # Along the axis that tells the languages apart most, all of them now stand at zero.
-    means = np.stack([mean_vectors(table, texts).mean(axis=0) for texts in tokens.values()])
+    means = np.stack([text_vectors(table, texts, "mean").mean(axis=0) for texts in tokens.values()])
     _, _, axes = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
-    changed = without_language_axes(table, tokens, 2)
+    changed = without_language_axes(table, tokens, 2, "mean")
     np.testing.assert_allclose(changed @ axes[:2].T, 0, atol=1e-5)
     kept = table - changed
     np.testing.assert_allclose(kept @ axes[:2].T, table @ axes[:2].T, atol=1e-5)
@@ -74,7 +74,7 @@ def test_a_planted_language_direction_is_found_and_removed(table, tokens):
     direction[3] = 1
     for n, shift in enumerate((-4, 0, 4)):
         planted[20 * n : 20 * n + 20] += shift * direction
-    changed = without_language_axes(planted, tokens, 1)
+    changed = without_language_axes(planted, tokens, 1, "mean")
     assert np.abs(changed @ direction).mean() < 0.1 * np.abs(planted @ direction).mean()
 
 
@@ -82,11 +82,11 @@ def test_whitening_evens_out_the_variances_and_half_of_it_half_as_far(table, tok
     table = table * np.linspace(0.3, 3, DIM, dtype=np.float32)
 
     def spread(rows: NDArray[np.float32]) -> float:
-        vectors = np.concatenate([mean_vectors(rows, texts) for texts in tokens.values()])
+        vectors = np.concatenate([text_vectors(rows, texts, "mean") for texts in tokens.values()])
         variances = np.linalg.eigvalsh(np.cov(vectors, rowvar=False))
         return float(np.log(variances[-1] / variances[0]))
 
-    none, half, whole = (spread(whitened(table, tokens, power)) for power in (0, 0.5, 1))
+    none, half, whole = (spread(whitened(table, tokens, power, "mean")) for power in (0, 0.5, 1))
     assert whole < 0.4 * none
     assert whole < half < none
 
@@ -96,7 +96,14 @@ def test_options_that_change_nothing_leave_the_table_as_it_is(table, tokens):
 
 
 def test_a_text_without_a_token_is_the_zero_vector(table):
-    assert mean_vectors(table, [[], [3]]).tolist()[0] == [0] * DIM
+    assert text_vectors(table, [[], [3]], "mean").tolist()[0] == [0] * DIM
+
+
+@pytest.mark.parametrize(("pooling", "times"), [("mean", 4.0), ("sublinear", 2.0)])
+def test_repeated_tokens_count_as_often_as_the_pooling_says(table, pooling, times):
+    expected = times * table[3] + table[5]
+    (vector,) = text_vectors(table, [[3, 5, 3, 3, 3]], pooling)
+    np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +122,7 @@ def test_a_value_out_of_range_is_refused_by_name(options, named):
 
 def test_as_many_axes_as_languages_are_refused(table, tokens):
     with pytest.raises(RunError, match="has 3 of the encoder's languages"):
-        without_language_axes(table, tokens, 3)
+        without_language_axes(table, tokens, 3, "mean")
 
 
 @pytest.fixture
@@ -144,21 +151,23 @@ def parallel(tmp_path):
     return ParallelSource(path="parallel.jsonl", licence="CC BY 4.0")
 
 
-def test_a_refined_export_serves_what_its_table_says(export, parallel, tmp_path):
-    options = RefineOptions(norm_power=0.7, language_axes=1, whitening=0.2)
+@pytest.mark.parametrize("pooling", ["mean", "sublinear"])
+def test_a_refined_export_serves_what_its_table_says(export, parallel, tmp_path, pooling):
+    options = RefineOptions(0.7, 1, 0.2, pooling)
     parity = refine(export, tmp_path, parallel, tmp_path / "out", options)
     assert parity["min_cosine"] > 0.999
     old, new = ExportedEncoder(export), ExportedEncoder(tmp_path / "out")
-    text = ["the river is long"]
+    text = ["the river is as long as the river"]
     table = read_table(tmp_path / "out" / "encoder" / "model.safetensors")
     ids = Tokenizer.from_file(str(TINY_TOKENIZER)).encode(text[0]).ids
-    np.testing.assert_allclose(new.encode_passages(text), mean_vectors(table, [ids]), atol=1e-5)
+    expected = text_vectors(table, [ids], pooling)
+    np.testing.assert_allclose(new.encode_passages(text), expected, atol=1e-5)
     assert not np.allclose(old.encode_passages(text), new.encode_passages(text), atol=1e-3)
     assert read_spec(export).fingerprint() != read_spec(tmp_path / "out").fingerprint()
 
 
 def test_a_refined_export_says_what_was_done_to_it(export, parallel, tmp_path):
-    refine(export, tmp_path, parallel, tmp_path / "out", RefineOptions(0.8, 1, 0.15))
+    refine(export, tmp_path, parallel, tmp_path / "out", RefineOptions(0.8, 1, 0.15, "sublinear"))
     provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
     facts = provenance["refined"]
     assert (facts["parallel"], facts["licence"]) == ("parallel", "CC BY 4.0")
@@ -172,7 +181,7 @@ def test_a_refined_export_says_what_was_done_to_it(export, parallel, tmp_path):
         notes="",
     )
     assert "norms to the power of 0.8, 1 language axes removed, whitening 0.15" in card
-    assert "on parallel (CC BY 4.0)" in card
+    assert "on parallel (CC BY 4.0); a token that stands n times in a text counts sqrt(n)" in card
 
 
 def test_a_bundle_is_refined_like_an_export(export, parallel, tmp_path):
@@ -181,7 +190,7 @@ def test_a_bundle_is_refined_like_an_export(export, parallel, tmp_path):
     write_manifest(
         export, name="b", encoder=tiny_spec(), onnx=ONNX_FILES, training={"teacher": "t"}
     )
-    refine(export, tmp_path, parallel, tmp_path / "out", RefineOptions(0.8, 1, 0.15))
+    refine(export, tmp_path, parallel, tmp_path / "out", RefineOptions(0.8, 1, 0.15, "sublinear"))
     provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert provenance["teacher"] == "t"
     assert provenance["refined"]["norm_power"] == 0.8
