@@ -54,7 +54,7 @@ def service_on_a_free_port(settings: Settings) -> Iterator[str]:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
         thread.start()
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not app.state.api.readiness.is_ready and time.monotonic() < deadline:
                 time.sleep(0.01)
             yield address(listener)

@@ -90,7 +90,7 @@ async def load(client: httpx.AsyncClient, directory: Path) -> None:
 
 
 async def until(client: httpx.AsyncClient, calibrator: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await search(client))["model"]["calibrator"] != calibrator:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -43,8 +43,8 @@ class PrometheusServer:
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
-        self._client = httpx.Client(base_url=self.url, timeout=10)
-        for _ in range(100):
+        self._client = httpx.Client(base_url=self.url, timeout=30)
+        for _ in range(600):
             try:
                 if self._client.get("/-/ready").is_success:
                     return self
@@ -62,7 +62,7 @@ class PrometheusServer:
     ) -> None:
         self._client.close()
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
 
     def wait_for_scrape(self) -> None:
         """Return once the service was read for the first time."""

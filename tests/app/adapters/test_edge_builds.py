@@ -28,7 +28,7 @@ class Builder:
         return True
 
 
-async def until(condition, seconds: float = 10.0) -> None:
+async def until(condition, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  only tests wait for it
             await asyncio.sleep(0.005)
@@ -44,11 +44,11 @@ async def test_what_was_written_before_the_start_is_built():
 
 async def test_nothing_is_built_while_writing_goes_on():
     builder = Builder()
-    builds = SettledBuilds(builder.build, 0.3)
+    builds = SettledBuilds(builder.build, 0.6)
     builds.begin()
     for _ in range(20):
         builds.written()
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.04)
     assert builder.built == 0
     await until(lambda: builder.built == 1)
     await builds.end()

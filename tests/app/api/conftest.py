@@ -93,7 +93,7 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def until_started(app: FastAPI) -> None:
     """Wait until the runtime is open, or has failed to open."""
     readiness = app.state.api.readiness
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not readiness.is_ready and "starting" in readiness.reason:  # noqa: ASYNC110  only tests wait for it
             await asyncio.sleep(0.005)
 

@@ -296,10 +296,10 @@ async def test_a_stream_of_lines_that_stops_arriving_ends_with_a_summary(serve):
 async def test_a_body_that_goes_on_arriving_slowly_is_taken(serve):
     async def slow() -> Any:
         for byte in b'{"query": "the hole"}':
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.025)
             yield bytes([byte])
 
-    async with serve(body_timeout=0.08) as client:
+    async with serve(body_timeout=0.4) as client:
         response = await client.post(
             "/v1/search", content=slow(), headers={"Content-Type": "application/json"}
         )

@@ -71,7 +71,7 @@ async def test_the_age_of_a_promoted_calibrator_is_exposed(running, shelf, bundl
 
 
 async def until(client: httpx.AsyncClient, calibrator: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await search(client))["model"]["calibrator"] != calibrator:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -130,7 +130,7 @@ async def test_a_shadow_is_counted_and_never_shown(running, shelf, bold, bundle_
     bundle = load_bundle(bundle_dir)
     plain = await search(running)
     shelf.shadow(bold, bundle)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while bold not in (await running.get("/metrics")).text:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -150,7 +150,7 @@ async def test_lines_are_answered_before_the_upload_ends(make_app, serve):
     async def receive():
         block = next(blocks, None)
         if block is None:
-            await asyncio.wait_for(answered.wait(), 5)
+            await asyncio.wait_for(answered.wait(), 60)
             return {"type": "http.request", "body": b"", "more_body": False}
         return {"type": "http.request", "body": block, "more_body": True}
 

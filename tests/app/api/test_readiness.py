@@ -24,7 +24,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     encode = FakeEncoder.encode_passages
 
     def wait(self, texts):
-        opened.wait(10)
+        opened.wait(60)
         return encode(self, texts)
 
     monkeypatch.setattr(FakeEncoder, "encode_passages", wait)
@@ -33,7 +33,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 async def until_not_ready(client: httpx.AsyncClient) -> httpx.Response:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (answer := await client.get("/health/ready")).is_success:
         assert time.monotonic() < deadline, "it was ready all along"
         await asyncio.sleep(0.01)

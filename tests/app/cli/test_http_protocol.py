@@ -24,7 +24,7 @@ async def answer_to(request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.write(request)
         try:
-            return await asyncio.wait_for(reader.read(1 << 16), 10)
+            return await asyncio.wait_for(reader.read(1 << 16), 60)
         finally:
             writer.close()
 

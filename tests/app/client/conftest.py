@@ -30,7 +30,7 @@ class AppInThread(httpx.BaseTransport):
         self._lifespan = app.router.lifespan_context(app)
 
     def _run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
     def __enter__(self):
         self._thread.start()

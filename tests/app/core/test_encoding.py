@@ -74,13 +74,13 @@ async def test_a_query_goes_between_two_passes_of_a_long_ingest():
 
         def encode_passages(self, texts):
             has_begun.set()
-            may_run.wait(5)
+            may_run.wait(60)
             order.append("pass")
             return super().encode_passages(texts)
 
     thread = EncoderThread(Recording())
     ingest = asyncio.create_task(thread.encode_passages(["text"] * (3 * PASSAGES_A_PASS)))
-    await asyncio.to_thread(has_begun.wait, 5)
+    await asyncio.to_thread(has_begun.wait, 60)
     query = asyncio.create_task(thread.encode_query("text"))
     await asyncio.sleep(0)
     may_run.set()
@@ -168,7 +168,7 @@ async def test_of_queries_that_share_a_pass_only_the_unencodable_ones_fail():
 
     class Refusing(FakeEncoder):
         def encode_queries(self, texts):
-            may_run.wait(5)
+            may_run.wait(60)
             if "bad" in texts:
                 raise UnencodableTextError("no token")
             return super().encode_queries(texts)
@@ -267,12 +267,12 @@ async def test_a_full_queue_is_an_obstacle_once_it_lasts(monkeypatch):
     class Slow(FakeEncoder):
         def encode_queries(self, texts):
             has_begun.set()
-            may_run.wait(5)
+            may_run.wait(60)
             return super().encode_queries(texts)
 
     thread = EncoderThread(Slow())
     first = asyncio.create_task(thread.encode_query("first"))
-    await asyncio.to_thread(has_begun.wait, 5)
+    await asyncio.to_thread(has_begun.wait, 60)
     assert thread.obstacle is None
     texts = [
         f"{n} " + "word " * 300 for n in range(MAX_WAITING_TOKENS // FAKE_ENCODER_SPEC.max_length)

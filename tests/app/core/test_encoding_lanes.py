@@ -120,7 +120,7 @@ def test_who_waits_for_work_gets_it_as_soon_as_there_is_some():
     thread.start()
     work = query()
     lanes.put(work)
-    thread.join(5)
+    thread.join(60)
     assert taken == [[work]]
 
 
