@@ -21,7 +21,10 @@ demo: .venv/ready ## Search the demo corpus in eleven languages on http://127.0.
 	.venv/bin/isoglot demo --port $(PORT)
 
 .PHONY: test
-test: lint types test-app test-training test-image ## Everything that CI checks
+test: ## Everything that CI checks; the halves of it run side by side
+	@$(PYTHON) tests/side_by_side.py \
+		"the service and its image: $(MAKE) --no-print-directory test-app test-image" \
+		"style, types and the offline half: $(MAKE) --no-print-directory lint types test-training"
 
 .PHONY: lint
 lint: .venv-training/ready ## Style and import contracts
@@ -35,15 +38,16 @@ types: .venv-training/ready ## Static types
 
 .PHONY: test-app
 test-app: .venv/ready ## Tests of the service, in an environment without torch
-	.venv/bin/pytest -m "not training and not network and not gpu and not benchmark and not browser and not image" \
+	COVERAGE_FILE=.coverage-app .venv/bin/pytest \
+		-m "not training and not network and not gpu and not benchmark and not browser and not image" \
 		--cov=app --cov-report=term --cov-fail-under=95
-	.venv/bin/coverage report --include="app/core/*" --fail-under=100
+	COVERAGE_FILE=.coverage-app .venv/bin/coverage report --include="app/core/*" --fail-under=100
 
 .PHONY: test-training
 test-training: .venv-training/ready ## Tests of the offline half
-	.venv-training/bin/pytest -m training \
+	COVERAGE_FILE=.coverage-training .venv-training/bin/pytest -m training \
 		--cov=training --cov-report=term --cov-fail-under=90
-	.venv-training/bin/coverage report --include="training/metrics/*" --fail-under=100
+	COVERAGE_FILE=.coverage-training .venv-training/bin/coverage report --include="training/metrics/*" --fail-under=100
 
 .PHONY: test-image
 test-image: .venv/ready .wheelhouse/ready ## Install and start the service the way its image does
@@ -110,17 +114,22 @@ format: .venv-training/ready ## Format the code and mend what ruff can mend
 
 .PHONY: clean
 clean: ## Remove environments, caches and the demo's data
-	rm -rf .venv .venv-training .venv-image .venv-ray .wheelhouse sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage data build dist
+	rm -rf .venv .venv-training .venv-image .venv-ray .wheelhouse sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage-app .coverage-training data build dist
+
+define check-python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "Isoglot needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+endef
 
 .venv/ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-		{ echo "Isoglot needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(check-python)
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) install "$(PIP_VERSION)"
 	.venv/bin/python $(PIP) install -c constraints.txt -e . --group test
 	@touch $@
 
 .venv-training/ready: pyproject.toml constraints.txt
+	$(check-python)
 	$(PYTHON) -m venv .venv-training
 	.venv-training/bin/python $(PIP) install "$(PIP_VERSION)"
 	.venv-training/bin/python $(PIP) install -c constraints.txt -e ".[training]" --group dev
