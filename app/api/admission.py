@@ -34,6 +34,7 @@ class Admission:
         most: Searches under way at most.
         wait: Seconds that a search may have to wait, where more than ``ALWAYS_ADMITTED`` are
             under way.
+        on_refusal: Learns of every refusal.
         clock: Seconds that do not go back.
     """
 
@@ -43,11 +44,13 @@ class Admission:
         *,
         most: int,
         wait: float,
+        on_refusal: Callable[[], object],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
         self._most = most
         self._wait = wait
+        self._on_refusal = on_refusal
         self._clock = clock
         self._under_way = 0
         self._pace = 0.0
@@ -59,6 +62,7 @@ class Admission:
             await self._app(scope, receive, send)
             return
         if not self._admits():
+            self._on_refusal()
             refusal = problem_for(Request(scope), OverloadedError("the service"))
             await refusal(scope, receive, send)
             return

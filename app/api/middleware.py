@@ -89,7 +89,12 @@ def add_middleware(app: FastAPI, *, metrics: Metrics, bounds: Bounds) -> None:
     """Put it all around an application; the last one added is outermost."""
     app.add_middleware(BodyClock, seconds=bounds.body_seconds)
     app.add_middleware(BodyLimit, max_bytes=bounds.max_body_bytes)
-    app.add_middleware(Admission, most=bounds.max_searches, wait=bounds.max_wait)
+    app.add_middleware(
+        Admission,
+        most=bounds.max_searches,
+        wait=bounds.max_wait,
+        on_refusal=metrics.requests.refused,
+    )
     app.add_middleware(AccessControl, keys=bounds.keys, limit=bounds.rate_limit)
     if bounds.cors_origins:
         # Outside of access control: a preflight carries no key, and a refusal must be readable.

@@ -82,6 +82,10 @@ HTTP_DURATION = _histogram(
 HTTP_IN_PROGRESS = _gauge(
     "isoglot_http_requests_in_progress", "HTTP requests being answered now.", sharing="livesum"
 )
+SEARCHES_REFUSED = _counter(
+    "isoglot_searches_refused_total",
+    "Searches and embeddings refused at once because too many were under way.",
+)
 
 QUERIES = _counter(
     "isoglot_queries_total",

@@ -26,7 +26,7 @@ STORE_OPERATIONS = ("search", "upsert", "other")
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 ERROR_STATUSES = (
     "400", "401", "403", "404", "405", "408", "409", "410", "413", "415", "422", "429", "499",
-    "500", "503", "504",
+    "500", "503", "504", "507",
 )  # fmt: skip
 TIMED_ROUTES = (
     "/v1/search",

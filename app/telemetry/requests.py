@@ -28,6 +28,7 @@ class RequestMetrics:
         }
         self._requests: dict[tuple[str, str, str], Counter] = {}
         self._in_progress = instruments.gauge(catalogue.HTTP_IN_PROGRESS)
+        self._refused = instruments.counter(catalogue.SEARCHES_REFUSED)
 
     def routes_known(self, routes: Iterable[tuple[str, str]]) -> None:
         """Make the series of every route, given as method and path template."""
@@ -38,6 +39,10 @@ class RequestMetrics:
     def began(self) -> None:
         """Count a request as being answered."""
         self._in_progress.inc()
+
+    def refused(self) -> None:
+        """Count a search that was not let in."""
+        self._refused.inc()
 
     def answered(self, *, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request that has begun as answered.

@@ -71,7 +71,8 @@ def _requests() -> Panels:
     yield lines(
         "Errors by status", "reqps",
         {"{{status}}": rate("isoglot_http_errors_total", JOB, "status")},
-        "429: refused because the encoder is behind. 499: the caller left. 504: out of time.",
+        "429: too many are under way, or a key has used up its rate. 499: the caller left. "
+        "504: out of time. 507: the disk is full.",
     )  # fmt: skip
     latency = "isoglot_http_request_duration_seconds"
     yield lines(
@@ -122,8 +123,10 @@ def _encoder() -> Panels:
         {"share": f'{hits} / {rate("isoglot_embedding_cache_requests_total")}'},
     )  # fmt: skip
     yield lines(
-        "Refused because the queue was full", "reqps",
-        {"{{lane}}": rate("isoglot_encoder_queue_refused_total", JOB, "lane")},
+        "Refused", "reqps",
+        {"too many searches under way": rate("isoglot_searches_refused_total"),
+         "queue full, {{lane}}": rate("isoglot_encoder_queue_refused_total", JOB, "lane")},
+        "Rates of API keys that were used up are not counted here.",
     )  # fmt: skip
 
 

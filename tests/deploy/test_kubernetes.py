@@ -101,7 +101,9 @@ def test_settings_of_the_service_are_settings_that_it_has(overlay):
 @every_overlay
 def test_the_autoscaler_reads_a_metric_that_the_service_has(overlay):
     autoscaler = one(kustomize.render(overlay), "HorizontalPodAutoscaler")
-    [metric] = autoscaler["spec"]["metrics"]
+    metric, *others = autoscaler["spec"]["metrics"]
+    also = [] if overlay.name == "gpu" else ["cpu"]
+    assert [other["resource"]["name"] for other in others] == also
     assert metric["pods"]["metric"]["name"] == catalogue.QUEUE_TOKENS.name
     [adapter] = kustomize.load(KUBERNETES / "prometheus-adapter-values.yaml")
     assert adapter["rules"]["custom"][0]["name"]["as"] == metric["pods"]["metric"]["name"]

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from itertools import combinations
 from typing import Any
 
@@ -11,6 +12,7 @@ from grafana_foundation_sdk.models import units
 
 from deploy.grafana.build import DASHBOARDS, render
 from tests.monitoring.names import SCRAPED, labels_of
+from tests.monitoring.prometheus_server import RUNBOOKS
 from tests.monitoring.promql import read
 
 BOARDS = {name: json.loads(content) for name, content in render().items()}
@@ -122,3 +124,12 @@ def test_provisioning_finds_prometheus_and_the_dashboards():
     assert prometheus["isDefault"]
     assert prometheus["jsonData"]["timeInterval"] == values["global"]["scrape_interval"]
     assert providers["providers"][0]["options"]["path"].endswith("/dashboards")
+
+
+def test_runbooks_name_dashboards_and_panels_that_there_are():
+    titles = {board["title"].removeprefix("Isoglot / ") for board in BOARDS.values()}
+    titles |= {panel["title"] for board in BOARDS.values() for panel in board["panels"]}
+    titles |= {"Targets", "traffic"}  # a page of Prometheus, and a word that matters
+    for page in RUNBOOKS.glob("*.md"):
+        for named in re.findall(r"(?<!\*)\*([^*\s][^*]*)\*(?!\*)", page.read_text()):
+            assert any(title.startswith(named) for title in titles), f"{page.name}: {named}"

@@ -52,6 +52,10 @@ def queue(refused: float = 0.0) -> list[dict[str, str]]:
     ]
 
 
+def crowd(refused: float = 0.0) -> list[dict[str, str]]:
+    return [evenly("isoglot_searches_refused_total", refused, **API)]
+
+
 def store(failed: float = 0.0) -> list[dict[str, str]]:
     labels = {**API, "operation": "search"}
     return [
@@ -130,7 +134,8 @@ def states(
 Parts = dict[str, Callable[[], list[dict[str, str]]]]
 
 HEALTHY: Parts = {
-    "requests": requests, "latency": latency, "queue": queue, "store": store, "scores": scores,
+    "requests": requests, "latency": latency, "queue": queue, "crowd": crowd, "store": store,
+    "scores": scores,
     "extrapolated": extrapolated, "labels": labels, "rejected": rejected, "states": states,
     "active": lambda: [active("c") | {"values": f"1+0x{END // STEP}"}],
 }  # fmt: skip
@@ -147,6 +152,7 @@ FAULTS: dict[tuple[str, str], tuple[Parts, set[str]]] = {
     ("IsoglotErrors", "one in fifty"): ({"requests": lambda: requests(0.02)}, set()),
     ("IsoglotSlow", "one in five"): ({"latency": lambda: latency(0.2)}, set()),
     ("IsoglotSaturated", "one in twenty"): ({"queue": lambda: queue(50)}, set()),
+    ("IsoglotSaturated", "one search in twenty"): ({"crowd": lambda: crowd(50)}, set()),
     ("IsoglotStoreFailing", "one in twenty"): ({"store": lambda: store(0.05)}, set()),
     ("IsoglotQdrantDown", "no scrape"): ({"states": lambda: states(qdrant=0)}, set()),
     ("IsoglotScoreShift", "another encoder"): ({"scores": lambda: scores(0.4)}, set()),

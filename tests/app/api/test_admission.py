@@ -18,7 +18,13 @@ class Answering:
         self.statuses: list[int] = []
         self._turns: list[asyncio.Event] = []
         self._asked: list[asyncio.Task[None]] = []
-        self._admission = Admission(self._app, most=most, wait=wait, clock=lambda: self.now)
+        self.refusals = 0
+        self._admission = Admission(
+            self._app, most=most, wait=wait, on_refusal=self._refuse, clock=lambda: self.now
+        )
+
+    def _refuse(self) -> None:
+        self.refusals += 1
 
     async def ask(self, count: int, *, path: str = "/search") -> None:
         """Send requests."""
@@ -77,6 +83,7 @@ async def test_more_are_admitted_as_long_as_they_need_not_wait():
     await service.ask(100)
     assert service.under_way == pytest.approx(60, abs=2)
     assert service.statuses == [429] * (100 + ALWAYS_ADMITTED - service.under_way)
+    assert service.refusals == len(service.statuses)
     await service.end()
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from app.api.problem_kinds import API_KINDS, CORE_KINDS, KINDS, code_of
 from app.core.errors import EncoderMismatchError, IsoglotError, StoreError
+from app.telemetry.labels import ERROR_STATUSES
 from tests.app.api.problems import problem_of
 
 
@@ -21,6 +22,10 @@ def test_codes_are_unique_across_the_tables():
 
     assert len(set(codes)) == len(codes)
     assert set(codes) & set(API_KINDS) <= {"internal_error"}
+
+
+def test_every_status_of_a_problem_is_counted_by_itself():
+    assert {str(kind.status) for kind in KINDS.values()} <= set(ERROR_STATUSES)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.app.api.problems import problem_of
+from tests.app.telemetry.samples import Samples
 
 
 async def test_a_request_id_is_taken_over_from_the_client(client):
@@ -43,10 +44,11 @@ async def test_every_response_carries_safe_headers(client, path):
 async def test_a_search_beyond_those_that_may_be_under_way_is_refused_at_once(
     serve, store, monkeypatch, path
 ):
-    may_answer = asyncio.Event()
+    are_under_way, may_answer = asyncio.Semaphore(0), asyncio.Event()
     search = store.search
 
     async def slow_search(queries):
+        are_under_way.release()
         await may_answer.wait()
         return await search(queries)
 
@@ -56,14 +58,17 @@ async def test_a_search_beyond_those_that_may_be_under_way_is_refused_at_once(
             asyncio.create_task(client.post(path, json={"query": f"the hole {n}"}))
             for n in range(2)
         ]
-        await asyncio.sleep(0.05)
+        for _ in admitted:
+            await are_under_way.acquire()
         refused = await client.post(path, json={"query": "the hole"})
         assert (await client.get("/health/live")).status_code == 200
         may_answer.set()
         assert [answer.status_code for answer in await asyncio.gather(*admitted)] == [200, 200]
         assert (await client.post(path, json={"query": "the hole"})).status_code == 200
+        counted = Samples((await client.get("/metrics")).text)
 
     problem_of(refused, 429, "overloaded")
+    assert counted.value("isoglot_searches_refused_total") == 1
     assert refused.headers["retry-after"] == "1"
 
 
