@@ -52,6 +52,7 @@ class Lane:
             how = "passed" if self.status == 0 else f"failed ({self.status})"
             self.outcome = f"{self.name}: {how} after {minutes} min {seconds} s"
             if self.status:
+                sys.stdout.write("\n")  # the other one may be in the middle of a line
                 say(self.outcome)
 
     def show(self) -> None:
