@@ -58,7 +58,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "candidates": [(EdgePassageStore, "_search_now")],
     "order and page": [(service, "rank"), (Ranking, "page"), (service, "show")],
     "cursor": [(Snapshots, "keep")],
-    "tokens": [(search_convert, "token_of")],
+    "tokens": [(search_convert, "tokens_of")],
     "wire": [
         (search_convert, "to_request"),
         (search_convert, "to_response"),

@@ -25,6 +25,9 @@ again."""
 _READ_CHARACTERS = 1000
 _ALL_LABELS = 176
 _SMALLEST_SHARE = 1e-3
+_LEAST = 1e-5
+"""Probability below which fastText need not name a language, unless hardly any is left then: its
+176 labels take it four times as long as the few that come into question."""
 
 _SHARPNESS = 1.4
 """Exponent on fastText's probabilities, which are too modest for short queries."""
@@ -95,19 +98,33 @@ class FastTextIdentifier:
 
     def _identify(self, text: str, candidates: frozenset[str] | None) -> LanguageGuess:
         line = _one_line(text)
-        scripts = Counter(script for c in line if c.isalpha() and (script := _script(c)))
+        scripts = _scripts(line)
         if not scripts:
             return _UNKNOWN
-        posterior = self._posterior(line, _possible_languages(scripts))
-        if candidates is not None:
-            posterior = _restricted(posterior, candidates)
+        possible = _possible_languages(scripts)
+        posterior = self._among(line, possible, candidates, _LEAST)
+        if sum(posterior.values()) * _SMALLEST_SHARE <= _LEAST**_SHARPNESS:
+            # So little that what fastText did not name might be worth as much.
+            posterior = self._among(line, possible, candidates, 0.0)
         return _guess(posterior)
 
-    def _posterior(self, line: str, possible: frozenset[str] | None) -> dict[str, float]:
+    def _among(
+        self,
+        line: str,
+        possible: frozenset[str] | None,
+        candidates: frozenset[str] | None,
+        least: float,
+    ) -> dict[str, float]:
+        posterior = self._posterior(line, possible, least)
+        return posterior if candidates is None else _restricted(posterior, candidates)
+
+    def _posterior(
+        self, line: str, possible: frozenset[str] | None, least: float
+    ) -> dict[str, float]:
         if possible is not None and len(possible) == 1:
             return dict.fromkeys(possible, 1.0)
         posterior: dict[str, float] = {}
-        for result in self._detector.detect(line, k=_ALL_LABELS):
+        for result in self._detector.detect(line, k=_ALL_LABELS, threshold=least):
             code = _MACROLANGUAGE.get(result["lang"], result["lang"])
             if possible is None or code in possible:
                 posterior[code] = posterior.get(code, 0.0) + result["score"] ** _SHARPNESS
@@ -125,6 +142,15 @@ def _script(letter: str) -> str:
     """Return the script of a letter, the first word of its Unicode name; empty if it has none."""
     word = unicodedata.name(letter, "").partition(" ")[0]
     return _SCRIPT_OF_NAME.get(word, word)
+
+
+def _scripts(line: str) -> Counter[str]:
+    """Return how many letters of each script a text has."""
+    found: Counter[str] = Counter()
+    for letter, times in Counter(line).items():
+        if letter.isalpha() and (script := _script(letter)):
+            found[script] += times
+    return found
 
 
 def _possible_languages(scripts: Counter[str]) -> frozenset[str] | None:

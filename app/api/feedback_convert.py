@@ -10,43 +10,53 @@ from app.core.errors import InvalidInputError
 from app.core.feedback.entries import Judgement, Label, Statement
 from app.core.feedback.service import FeedbackService, Receipt
 from app.core.languages.codes import primary_language, relation_of
-from app.core.search.types import Hit, SearchResult
+from app.core.search.types import SearchResult
 from app.telemetry.feedback import LabelledHit
 from app.telemetry.metrics import Metrics
 
 
-def token_of(hit: Hit, result: SearchResult, feedback: FeedbackService | None) -> str | None:
-    """Return what a caller sends back with feedback; ``None`` where nothing was stated."""
-    background = result.facts.background
-    if feedback is None or result.calibrator is None:
-        return None
-    if hit.probability is None or background is None or hit.standing is None:
-        return None
-    language = primary_language(hit.passage.language)
-    same, cross = relation_posterior(language, result.facts.query_posterior)
-    statement = Statement(
-        query_id=result.query_id,
-        passage_id=hit.passage.id,
-        rank=hit.rank,
-        probability=hit.probability,
-        calibrator=result.calibrator.id,
-        query_language=result.query_language.code,
-        passage_language=hit.passage.language,
-        issued=feedback.now(),
-        score=hit.score,
-        background=background,
-        corpus_size=result.facts.corpus_size,
-        language_rank=hit.standing.rank,
-        language_lead=hit.standing.lead,
-        language_lag=hit.standing.lag,
-        language_size=hit.standing.size,
-        same=same,
-        cross=cross,
-        shadow=result.shadow or "",
-        shadow_probability=hit.shadow_probability or 0.0,
-        tenant=feedback.tenant,
-    )
-    return feedback.token(statement)
+def tokens_of(result: SearchResult, feedback: FeedbackService | None) -> list[str | None]:
+    """Return what comes back with feedback, hit by hit; ``None`` where nothing was stated."""
+    calibrator, background = result.calibrator, result.facts.background
+    if feedback is None or calibrator is None or background is None:
+        return [None] * len(result.hits)
+    query_language, issued = result.query_language.code, feedback.now()
+    relations: dict[str, tuple[float, float]] = {}
+    tokens: list[str | None] = []
+    for hit in result.hits:
+        if hit.probability is None or hit.standing is None:
+            tokens.append(None)
+            continue
+        passage, standing = hit.passage, hit.standing
+        relation = relations.get(passage.language)
+        if relation is None:
+            relation = relations[passage.language] = relation_posterior(
+                primary_language(passage.language), result.facts.query_posterior
+            )
+        statement = Statement(
+            query_id=result.query_id,
+            passage_id=passage.id,
+            rank=hit.rank,
+            probability=hit.probability,
+            calibrator=calibrator.id,
+            query_language=query_language,
+            passage_language=passage.language,
+            issued=issued,
+            score=hit.score,
+            background=background,
+            corpus_size=result.facts.corpus_size,
+            language_rank=standing.rank,
+            language_lead=standing.lead,
+            language_lag=standing.lag,
+            language_size=standing.size,
+            same=relation[0],
+            cross=relation[1],
+            shadow=result.shadow or "",
+            shadow_probability=hit.shadow_probability or 0.0,
+            tenant=feedback.tenant,
+        )
+        tokens.append(feedback.token(statement))
+    return tokens
 
 
 def to_judgement(sent: FeedbackIn, pointer: str = "") -> Judgement:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from app.api.convert import model
-from app.api.feedback_convert import token_of
+from app.api.feedback_convert import tokens_of
 from app.api.readiness import Services
 from app.api.schemas import answer as answers
 from app.api.schemas.search import LanguageOptions, SearchBody
@@ -73,7 +73,10 @@ def to_response(
         answerable_probability=result.answerable_probability,
         answer_threshold=_answer_threshold(result.answer_threshold),
         expected_relevant=result.expected_relevant,
-        hits=[_hit(hit, body, token_of(hit, result, services.feedback)) for hit in result.hits],
+        hits=[
+            _hit(hit, body, token)
+            for hit, token in zip(result.hits, tokens_of(result, services.feedback), strict=True)
+        ],
         page=answers.Page(
             limit=body.limit,
             offset=result.offset,
@@ -121,7 +124,7 @@ def _hit(hit: Hit, body: SearchBody, feedback_token: str | None) -> answers.HitO
         score=hit.score,
         score_kind="cosine",
         lexical_score=hit.lexical_score,
-        language=answers.HitLanguage(code=passage.language),
+        language=_language(passage.language),
         text=passage.text if "text" in body.include else None,
         parallel_id=passage.parallel_id,
         metadata=dict(passage.metadata) if "metadata" in body.include else None,
@@ -129,6 +132,11 @@ def _hit(hit: Hit, body: SearchBody, feedback_token: str | None) -> answers.HitO
         explanation=None if body.explain == "none" else _explanation(hit),
         feedback_token=feedback_token,
     )
+
+
+@lru_cache(maxsize=256)
+def _language(code: str) -> answers.HitLanguage:
+    return answers.HitLanguage(code=code)
 
 
 @lru_cache(maxsize=16)

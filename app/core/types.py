@@ -33,6 +33,7 @@ class Passage:
         metadata: Anything JSON; returned as it came.
         document_id: Id of the document that it was split from.
         span: Its first character in that document, and the one after its last.
+        memo: Of ``fingerprint_of``; in one process, and no part of what it says.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Passage:
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     document_id: str | None = None
     span: tuple[int, int] | None = None
+    memo: int | None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

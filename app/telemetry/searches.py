@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,13 +11,14 @@ from prometheus_client import Counter, Histogram, Summary
 
 from app.core.languages.codes import Relation, primary_language, relation_of
 from app.telemetry import catalogue
-from app.telemetry.instruments import Instruments
+from app.telemetry.instruments import Instruments, observe_all
 from app.telemetry.labels import (
     DECISIONS,
     OTHER,
     POSITIONS,
     RELATIONS,
     STAGES,
+    Position,
     position_of,
 )
 
@@ -131,19 +134,32 @@ class SearchMetrics:
         self._queries[language, decision].inc()
         for stage, milliseconds in stage_milliseconds.items():
             self._stages[stage].observe(milliseconds / 1e3)
+        by_relation: defaultdict[Relation, list[ShownHit]] = defaultdict(list)
         for hit in hits:
-            relation = relation_of(query_language, hit.language)
-            self._scores[relation].observe(hit.score)
-            self._language_scores[language, relation].observe(hit.score)
-            self._count_probabilities(hit, relation)
+            by_relation[relation_of(query_language, hit.language)].append(hit)
+        for relation, shown in by_relation.items():
+            scores = [hit.score for hit in shown]
+            observe_all(self._scores[relation], scores)
+            observe_all(self._language_scores[language, relation], scores)
+            self._count_probabilities(shown, relation)
 
-    def _count_probabilities(self, hit: ShownHit, relation: Relation) -> None:
-        position = position_of(hit.rank)
-        for number, (calibrator, probability) in enumerate(hit.probabilities.items()):
+    def _count_probabilities(self, hits: Sequence[ShownHit], relation: Relation) -> None:
+        stated: defaultdict[str, defaultdict[Position, list[float]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        extrapolated: Counts[str] = Counts()
+        for hit in hits:
+            position = position_of(hit.rank)
+            for number, (calibrator, probability) in enumerate(hit.probabilities.items()):
+                stated[calibrator][position].append(probability)
+                if number == 0 and hit.extrapolated:
+                    extrapolated[calibrator] += 1
+        for calibrator, positions in stated.items():
             series = self._calibrators.get(calibrator)
             if series is None:  # a cursor may go on with an answer of one that has been replaced
                 continue
-            series.probability[relation, position].observe(probability)
-            series.expected[relation].inc(probability)
-            if number == 0 and hit.extrapolated:
-                series.extrapolated.inc()
+            for position, probabilities in positions.items():
+                observe_all(series.probability[relation, position], probabilities)
+                series.expected[relation].inc(sum(probabilities))
+            if extrapolated[calibrator]:
+                series.extrapolated.inc(extrapolated[calibrator])

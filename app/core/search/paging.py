@@ -112,7 +112,7 @@ class Snapshot:
             array("H", rest),
             ranking.weights,
             [passage.id for passage in passages],
-            array("q", map(_fingerprint, passages)),
+            array("q", map(fingerprint_of, passages)),
         )
 
     @property
@@ -149,7 +149,7 @@ class Snapshot:
         return [
             self._hit(n, now[self.ids[n]])
             for n in range(first, min(first + limit, len(self.ids)))
-            if self.ids[n] in now and _fingerprint(now[self.ids[n]]) == self.fingerprints[n]
+            if self.ids[n] in now and fingerprint_of(now[self.ids[n]]) == self.fingerprints[n]
         ]
 
     def _hit(self, n: int, passage: Passage) -> Hit:
@@ -243,10 +243,18 @@ class Snapshots:
             self._bytes -= size
 
 
-def _fingerprint(passage: Passage) -> int:
-    # Of all that a passage says: what was judged, and who may see it.
-    said = (passage.text, passage.language, passage.parallel_id, repr(passage.metadata))
-    return hash(said)
+def fingerprint_of(passage: Passage) -> int:
+    """Return what tells a passage from another one that takes its place, in this process.
+
+    It is of all that a passage says: what was judged, and who may see it.
+    """
+    known = passage.memo
+    if known is None:
+        said = (passage.text, passage.language, passage.parallel_id, repr(passage.metadata))
+        known = hash(said)
+        # Stores hand out the same passages time and again, and most searches keep ninety.
+        object.__setattr__(passage, "memo", known)
+    return known
 
 
 def _no_cursor() -> InvalidCursorError:
