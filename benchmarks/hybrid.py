@@ -8,8 +8,9 @@ indexed and searched as the service does, with the bundle's encoder and calibrat
 is the passages in the query's language; ``all`` is all of them, where there are other languages.
 
 ``lexical`` orders by words alone, ``score`` by vector alone, ``probability`` as dense retrieval
-does by default, ``plain`` by reciprocal rank fusion of both orders, and ``hybrid`` as hybrid
-retrieval does, which holds missing words against passages in the query's language only. nDCG@10
+does by default, ``plain`` by reciprocal rank fusion of both orders, ``hybrid`` by the fusion that
+holds missing words against passages in the query's language only, and ``calibrated`` as hybrid
+retrieval does by default: by its own probability, or by fusion where the bundle has none. nDCG@10
 counts every relevant passage alike; ``cross`` is how many of the relevant passages in other
 languages are among the first ten, of ten at most. The last table takes dense and hybrid searches
 in turn, in rounds of 20, each of a query that was not asked before, in process and without HTTP:
@@ -47,7 +48,7 @@ FIRST = 10
 CHUNK = 500
 ROUND = 20
 ROUNDS = 10
-ORDERS = ("lexical", "score", "probability", "plain", "hybrid")
+ORDERS = ("lexical", "score", "probability", "plain", "hybrid", "calibrated")
 
 Orders: TypeAlias = Mapping[str, list[str]]
 
@@ -130,7 +131,8 @@ async def orders(runtime: Runtime, query: SetQuery, pool: str) -> Orders:
     vector = await runtime.encoder.encode_query(query.text)
     words = WordsQuery(lexical.query_words(query.text), vector, DEEP, PassageFilter(own))
     [by_words] = await runtime.store.search_words([words])
-    fused = await hits(retrieval="hybrid")
+    calibrated = await hits(retrieval="hybrid")
+    fused = sorted(calibrated, key=lambda hit: (-(hit.fusion or 0.0), -hit.score, hit.passage.id))
     plain = sorted(fused, key=lambda hit: (-_plain(hit), -hit.score, hit.passage.id))
     found: dict[str, Sequence[Hit | PassageWithWords]] = {
         "lexical": by_words.hits,
@@ -138,6 +140,7 @@ async def orders(runtime: Runtime, query: SetQuery, pool: str) -> Orders:
         "probability": await hits(),
         "plain": plain,
         "hybrid": fused,
+        "calibrated": calibrated,
     }
     return {order: [hit.passage.id for hit in each] for order, each in found.items()}
 

@@ -120,3 +120,35 @@ def measured_content(**changes: Any) -> dict[str, Any]:
         },
         **changes,
     }
+
+
+HYBRID: dict[str, Any] = {
+    "retrieval": "hybrid",
+    "hit": {
+        "features": [
+            "score",
+            "background",
+            "log_corpus",
+            "log_language_rank",
+            "language_lead",
+            "language_lag",
+            "same",
+            "same*language_lag",
+            "log_lexical_rank",
+            "same*log_lexical_rank",
+        ],
+        "coef": [9.0, -6.0, -0.3, -0.6, 1.0, -0.5, 0.2, 0.3, -0.1, -0.5],
+        "intercept": -1.5,
+    },
+    "pooled": {
+        "features": ["score", "background", "log_corpus", "log_lexical_rank"],
+        "coef": [13.0, -6.0, -0.5, -0.3],
+        "intercept": -2.0,
+    },
+}
+"""What makes ``calibrator_content`` a document for hybrid lists."""
+
+
+def hybrid_calibrator(**changes: Any) -> Calibrator:
+    """A working calibrator of hybrid lists, with members of its document replaced."""
+    return make_calibrator(**{**HYBRID, **changes})

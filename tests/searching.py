@@ -60,6 +60,7 @@ async def searching(
     passages: Sequence[Passage] = (),
     *,
     calibrator: Calibrator | None = None,
+    hybrid: Calibrator | None = None,
     encoder: Encoder | None = None,
     memory: SearchMemory | None = None,
     fields: Mapping[str, FieldKind] | None = None,
@@ -80,6 +81,7 @@ async def searching(
         encoder=thread,
         store=store,
         calibrator=calibrator,
+        hybrid=hybrid,
         languages=FakeLanguageIdentifier(),
         memory=memory,
     )

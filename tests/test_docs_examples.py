@@ -147,7 +147,7 @@ def test_the_examples_of_the_page_about_hybrid_retrieval(serve, tmp_path, capsys
     assert '"lexical_rank":1' in shown
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("parts-")]
     assert [line.split()[0] for line in lines] == ["parts-17", "parts-18"]
-    assert float(lines[0].split()[2]) > 0.0
+    assert float(lines[0].split()[3]) > 0.0
 
 
 def test_the_examples_of_the_page_about_the_client(serve, capsys):

@@ -1,7 +1,8 @@
 """Puts encoder, calibrator and evidence together into a bundle, and seals it.
 
-What lands in the bundle: ``encoder/`` of the export, ``calibrator.json``, ``reference.json``, and
-``report/`` with everything that calibration and evaluation measured and a model card.
+What lands in the bundle: ``encoder/`` of the export, ``calibrator.json``, ``reference.json``,
+``calibrator.hybrid.json`` where one was fitted, and ``report/`` with everything that calibration
+and evaluation measured and a model card.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from app.core.bundle import (
     CALIBRATOR_FILE,
     ENCODER_DIRECTORY,
+    HYBRID_CALIBRATOR_FILE,
     REFERENCE_FILE,
     Arithmetic,
     Manifest,
@@ -89,14 +91,15 @@ def _fill(parts: BundleParts, directory: Path, name: str) -> None:
     provenance = read_object(parts.model / PROVENANCE_FILE)
     _check_belonging(parts, spec.fingerprint(), onnx, results)
     shutil.copytree(parts.model / ENCODER_DIRECTORY, directory / ENCODER_DIRECTORY)
-    for file in (CALIBRATOR_FILE, REFERENCE_FILE):
+    of_hybrid = (parts.calibration / HYBRID_CALIBRATOR_FILE).is_file()
+    served = (CALIBRATOR_FILE, REFERENCE_FILE, *((HYBRID_CALIBRATOR_FILE,) if of_hybrid else ()))
+    for file in served:
         _copy(parts.calibration / file, directory / file)
     report = directory / REPORT_DIRECTORY
     report.mkdir()
     for source in (parts.calibration, parts.evaluation):
         for path in sorted(source.iterdir()):
-            elsewhere = path.name in (CALIBRATOR_FILE, REFERENCE_FILE)
-            if path.suffix in _REPORT_SUFFIXES and not elsewhere:
+            if path.suffix in _REPORT_SUFFIXES and path.name not in served:
                 _copy(path, report / path.name)
     _copy(parts.model / EXPORT_REPORT_FILE, report / EXPORT_REPORT_FILE)
     card = model_card(
@@ -118,17 +121,21 @@ def _check_belonging(
     results: Mapping[str, Any],
 ) -> None:
     """Refuse parts that were made with another encoder, or arithmetic that is not carried."""
-    bound = read_calibrator(parts.calibration / CALIBRATOR_FILE).encoder
-    if bound.fingerprint != fingerprint:
-        raise CalibratorMismatchError(
-            f"The calibrator in {parts.calibration} was fitted for encoder {bound.fingerprint}, "
-            f"but {parts.model} holds encoder {fingerprint}. Calibrate again."
-        )
-    if bound.dtype not in onnx:
-        raise CalibratorMismatchError(
-            f"The calibrator in {parts.calibration} was fitted in {bound.dtype} arithmetic, and "
-            f"{parts.model} does not carry it ({', '.join(onnx) or 'no graph'})."
-        )
+    for file in (CALIBRATOR_FILE, HYBRID_CALIBRATOR_FILE):
+        path = parts.calibration / file
+        if file == HYBRID_CALIBRATOR_FILE and not path.is_file():
+            continue
+        bound = read_calibrator(path).encoder
+        if bound.fingerprint != fingerprint:
+            raise CalibratorMismatchError(
+                f"{path} was fitted for encoder {bound.fingerprint}, but {parts.model} holds "
+                f"encoder {fingerprint}. Calibrate again."
+            )
+        if bound.dtype not in onnx:
+            raise CalibratorMismatchError(
+                f"{path} was fitted in {bound.dtype} arithmetic, and {parts.model} does not carry "
+                f"it ({', '.join(onnx) or 'no graph'})."
+            )
     evaluated = results["settings"]["encoder_fingerprint"]
     if evaluated != fingerprint:
         raise BundleError(

@@ -22,14 +22,17 @@ from app.core.calibration.document import (
     dump_calibrator,
 )
 from app.core.calibration.score_pieces import ScorePieces
+from app.core.calibration.words import WORD_FEATURE
 from app.core.errors import CalibrationError
 from app.core.types import BoolArray, FloatArray, JsonValue
 from training.calibration_config import CalibrationConfig
 from training.calibration_data import CalibrationHits
 from training.calibration_heads import FittedHead, HeadData, fit_head
 from training.calibration_pieces import FittedPieces, fit_pieces, line_of
+from training.calibration_words import fit_with_words
 from training.retrieval_set import RowArray
 from training.served import BACKGROUND, DEPTH, HitTable
+from training.served_hybrid import HybridHits
 
 CLIP = (0.0001, 0.9999)
 INTERVAL_LEVEL = 0.9
@@ -78,9 +81,10 @@ def fit_heads(
     first = collected.where(collected.hits.rank == 1)
     first_rows = _head_data(first.hits, first.source, first.hits.first_hit_columns(line), config)
     ridges = {name: _ridges(name, config, like) for name in ("pooled", "first_hit")}
+    words = (WORD_FEATURE,) if config.retrieval == "hybrid" else ()
     return FittedHeads(
         hit=hit,
-        pooled=fit_head(every, POOLED_FEATURES, ridges["pooled"]),
+        pooled=fit_head(every, (*POOLED_FEATURES, *words), ridges["pooled"]),
         first_hit=fit_head(first_rows, FIRST_HIT_FEATURES, ridges["first_hit"]),
         pieces=pieces,
     )
@@ -105,7 +109,20 @@ def fit_hit_head(
             _ridges("pieces", config, like),
         )
     data = hit_data(collected, config, line_of(pieces))
-    return fit_head(data, config.features, _ridges("hit", config, like)), pieces
+    head = fit_head(data, config.features, _ridges("hit", config, like))
+    if config.retrieval == "hybrid":
+        # In the query's language by words as well; in others words say nothing.
+        own = collected.where(_in_one_language(collected, config))
+        data = hit_data(own, config, line_of(pieces))
+        head = fit_with_words(head, data, _ridges("hit", config, like))
+    return head, pieces
+
+
+def _in_one_language(collected: CalibrationHits, config: CalibrationConfig) -> BoolArray:
+    """Return the same-language hits of sources whose level is served."""
+    coarse = [number for number, source in enumerate(config.sources) if source.own_level]
+    mask: BoolArray = collected.hits.same & ~np.isin(collected.source, coarse)
+    return mask
 
 
 def hit_data(
@@ -128,7 +145,7 @@ def calibrator_text(
     data_sha256: str,
     measured: Mapping[str, JsonValue],
 ) -> str:
-    """Return the JSON text of ``calibrator.json``.
+    """Return the JSON text of ``calibrator.json``, or that of hybrid lists.
 
     Args:
         heads: Its parameters.
@@ -147,6 +164,7 @@ def calibrator_text(
         "kind": "logit-linear",
         "encoder": binding.model_dump(),
         "score": "cosine",
+        **({"retrieval": "hybrid"} if isinstance(hits, HybridHits) else {}),
         "depth": DEPTH,
         "background": BACKGROUND.model_dump(),
         "hit": heads.hit.head.model_dump(mode="json"),

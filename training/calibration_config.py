@@ -52,7 +52,8 @@ class CalibrationConfig(Table):
     Attributes:
         languages: Language codes whose rows are used.
         sources: The sets; their passages are merged into one pool.
-        features: Features of the hit head.
+        retrieval: Which lists are served: ``hybrid`` ones hold what is found by words as well.
+        features: Features of the hit head; hybrid lists add those of words.
         score_pieces: Pieces of the line that the heads read the score through; 1 is a straight one.
         corpus_sizes: Rungs of the ladder, ascending; the whole pool is always the last rung.
         compositions: Where the passages of these corpora come from.
@@ -73,6 +74,7 @@ class CalibrationConfig(Table):
 
     languages: tuple[str, ...] = Field(min_length=1)
     sources: tuple[CalibrationSource, ...] = Field(min_length=1, alias="set")
+    retrieval: Literal["dense", "hybrid"] = "dense"
     features: tuple[str, ...] = DEFAULT_FEATURES
     score_pieces: Annotated[int, Field(ge=1, le=20)] = 1
     corpus_sizes: tuple[Count, ...] = (250, 1000, 4000, 16000)

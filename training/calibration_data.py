@@ -29,7 +29,9 @@ from training.embedding import embed_passages, embed_queries, progress
 from training.errors import DataError
 from training.question_set import UNJUDGED, QuestionSource, question_set
 from training.retrieval_set import RetrievalSet, RowArray, assemble
-from training.served import HitTable, concatenate, serve
+from training.served import HitTable, concatenate
+from training.served_hybrid import served
+from training.words import WordIndex
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +45,7 @@ class CalibrationPool:
         source: Number of the source of every query, in the order of the configuration.
         passage_source: Number of the source of every passage.
         asked: Rows of the queries of judged sources.
+        words: The words of all of them, where lists are hybrid.
     """
 
     data: RetrievalSet
@@ -51,6 +54,22 @@ class CalibrationPool:
     source: RowArray
     passage_source: RowArray
     asked: RowArray
+    words: WordIndex | None = None
+
+    def serve(
+        self, asked: RowArray, corpus: RowArray, *, answered: bool = True, judged_only: bool = True
+    ) -> HitTable:
+        """Serve queries from a corpus as the service would; see ``training.served.serve``."""
+        return served(
+            self.data,
+            self.queries,
+            self.passages,
+            self.words,
+            asked=asked,
+            pool=corpus,
+            judged_only=judged_only,
+            answered=answered,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +125,7 @@ def build_pool(
         data=data,
         queries=embed_queries(encoder, [query.text for query in data.queries]),
         passages=embed_passages(encoder, [passage.text for passage in data.passages]),
+        words=WordIndex.of(data) if config.retrieval == "hybrid" else None,
         source=source,
         passage_source=passage_source,
         asked=np.flatnonzero(judged[source]),
@@ -125,14 +145,7 @@ def collect_hits(pool: CalibrationPool, config: CalibrationConfig) -> Calibratio
                 without = drawing.unanswered(len(asked), config.unanswered_share)
                 lists.append((without, drawing.without_answers(without, eligible), False))
             for rows, corpus, answered in lists:
-                table = serve(
-                    pool.data,
-                    pool.queries,
-                    pool.passages,
-                    asked=rows,
-                    pool=corpus,
-                    answered=answered,
-                )
+                table = pool.serve(rows, corpus, answered=answered)
                 tables.append(table)
                 sources.append(pool.source[rows][table.query])
                 marks.append(np.full(len(table), answered))
@@ -149,9 +162,7 @@ def collect_hits(pool: CalibrationPool, config: CalibrationConfig) -> Calibratio
 def served_at_full_size(pool: CalibrationPool) -> HitTable:
     """Return all hits of the whole pool, judged or not: what a service would see."""
     everything = np.arange(len(pool.data.passages))
-    return serve(
-        pool.data, pool.queries, pool.passages, asked=pool.asked, pool=everything, judged_only=False
-    )
+    return pool.serve(pool.asked, everything, judged_only=False)
 
 
 def _load(source: CalibrationSource, config: CalibrationConfig, data_root: Path) -> RetrievalSet:

@@ -42,14 +42,17 @@ def choose_thresholds(cross: CrossFitted, config: CalibrationConfig) -> Threshol
         f"it; {sizes[0]:,} to {sizes[-1]:,} passages, no answer to a share of "
         f"{config.unanswered_share:g}"
     )
-    return Thresholds(
-        answer=answer_threshold(
+    answer = None
+    if config.retrieval == "dense":  # the best-scoring hit may be wrong where words find the answer
+        answer = answer_threshold(
             best.first_hit,
             best.collected.hits.relevant,
             target=config.answer_wrong,
             confidence=config.answer_confidence,
             scope=scope,
-        ),
+        )
+    return Thresholds(
+        answer=answer,
         hits=hit_threshold(
             answered.stated[OURS],
             answered.collected.hits.relevant,

@@ -17,6 +17,7 @@ from app.core.calibration.fit import LogisticFit, Penalty, fit_logistic
 from app.core.calibration.fit_draws import cluster_covariance
 from app.core.calibration.fit_ridge import RidgeChoice, choose_ridge
 from app.core.calibration.parts import LinearHead
+from app.core.calibration.words import WORD_FEATURE
 from app.core.errors import CalibrationError
 from app.core.types import FloatArray
 from training.retrieval_set import RowArray
@@ -89,6 +90,8 @@ def fit_head(data: HeadData, features: Sequence[str], ridges: Sequence[float]) -
     if wrong := against_their_law(head):
         return fit_head(data, [name for name in features if name not in wrong], ridges)
     if not head.weight("score") > 0.0:
+        if WORD_FEATURE in features:  # of an encoder that says less than words
+            return fit_head(data, [name for name in features if name != WORD_FEATURE], ridges)
         raise CalibrationError(
             "The fitted probability does not rise with the score: the judged hits say that "
             "better scores are less relevant. Look at the encoder and at the judgements."

@@ -3,6 +3,8 @@
 Writes into a directory: ``calibrator.json``; ``reference.json``, the distributions that the
 service compares itself with; ``calibration.json``, what was measured (held-out documents, every
 source left out in turn) and the parameters of the score-only references; and ``calibration.md``.
+For hybrid retrieval it writes ``calibrator.hybrid.json``, ``calibration.hybrid.json`` and
+``calibration.hybrid.md``, which may lie beside the others.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from app.core.bundle import CALIBRATOR_FILE, REFERENCE_FILE
+from app.core.bundle import CALIBRATOR_FILE, HYBRID_CALIBRATOR_FILE, REFERENCE_FILE
 from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import EncoderBinding, parse_calibrator
 from app.core.calibration.fit_ridge import group_folds
@@ -52,6 +54,7 @@ from training.report import calibration_page
 from training.served import HitTable
 
 CALIBRATION_FILE = "calibration.json"
+HYBRID_CALIBRATION_FILE = "calibration.hybrid.json"
 SCORE_EDGES = tuple(round(-0.1 + 0.05 * step, 2) for step in range(23))
 PROBABILITY_EDGES = (0.01, 0.02, 0.05, *(step / 10 for step in range(1, 10)), 0.95, 0.98)
 _MIN_RELEVANT = 20
@@ -93,7 +96,6 @@ def calibrate_encoder(
         },
     )
     calibrator = _load(text)
-    served = served_at_full_size(pool)
     content = {
         "calibrator": calibrator.id,
         "encoder": binding.model_dump(),
@@ -107,10 +109,16 @@ def calibrate_encoder(
         "leave_one_source_out": transfer,
     }
     out.mkdir(parents=True, exist_ok=True)
-    (out / CALIBRATOR_FILE).write_text(text, encoding="utf-8")
-    _write(out / REFERENCE_FILE, reference_distributions(served, answered.hits, calibrator))
-    _write(out / CALIBRATION_FILE, content)
-    (out / "calibration.md").write_text(calibration_page(content), encoding="utf-8")
+    document, report = CALIBRATOR_FILE, CALIBRATION_FILE
+    if config.retrieval == "hybrid":
+        document, report = HYBRID_CALIBRATOR_FILE, HYBRID_CALIBRATION_FILE
+    else:  # what is watched is what is found by vector
+        served = served_at_full_size(pool)
+        _write(out / REFERENCE_FILE, reference_distributions(served, answered.hits, calibrator))
+    (out / document).write_text(text, encoding="utf-8")
+    _write(out / report, content)
+    page = (out / report).with_suffix(".md")
+    page.write_text(calibration_page(content), encoding="utf-8")
     return content
 
 

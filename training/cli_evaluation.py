@@ -48,12 +48,20 @@ def register(cli: typer.Typer) -> None:
     )(bundle)
 
 
-def calibrate(
+def calibrate(  # noqa: PLR0913 - the options of the command
     *,
     model: _Model,
     config: _Config,
     out: _Out,
     data_root: _DataRoot = Path(),
+    retrieval: Annotated[
+        Literal["dense", "hybrid"] | None,
+        typer.Option(
+            "--retrieval",
+            help="Lists to fit on, in the place of what the configuration says: hybrid ones hold "
+            "what is found by words as well.",
+        ),
+    ] = None,
     arithmetic: _Arithmetic = None,
 ) -> None:
     """Fit the map from scores to probabilities of relevance, and measure it."""
@@ -64,6 +72,8 @@ def calibrate(
         from training.report import calibration_page
 
         loaded = load_calibration_config(config)
+        if retrieval is not None:
+            loaded = loaded.model_copy(update={"retrieval": retrieval})
         content = calibrate_encoder(ExportedEncoder(model, arithmetic), loaded, data_root, out)
         typer.echo(calibration_page(content))
         typer.echo(f"Calibrator {content['calibrator']} is in {out}.")

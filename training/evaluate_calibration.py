@@ -13,7 +13,9 @@ from training.calibration_corpora import Drawing
 from training.evaluate import EmbeddedSet
 from training.metrics.calibration import measure
 from training.reference_calibrators import ScoreMap
-from training.served import HitTable, concatenate, serve
+from training.served import HitTable, concatenate
+from training.served_hybrid import served
+from training.words import WordIndex
 
 HitsToProbability: TypeAlias = Callable[[HitTable], FloatArray]
 
@@ -22,13 +24,14 @@ MIN_HITS = 200
 """Groups with fewer hits are left out: their numbers would be noise."""
 
 
-def serve_all(embedded: EmbeddedSet) -> HitTable:
-    """Serve every query of a set from the pool of all its languages."""
+def serve_all(embedded: EmbeddedSet, words: WordIndex | None = None) -> HitTable:
+    """Serve every query of a set from the pool of all its languages; see ``served``."""
     data = embedded.data
-    return serve(
+    return served(
         data,
         embedded.queries,
         embedded.passages,
+        words,
         asked=np.arange(len(data.queries)),
         pool=np.arange(len(data.passages)),
     )
@@ -40,7 +43,12 @@ def by_score(method: ScoreMap) -> HitsToProbability:
 
 
 def serve_growing(
-    embedded: EmbeddedSet, sizes: Sequence[int], *, queries: int, seed: int = 0
+    embedded: EmbeddedSet,
+    sizes: Sequence[int],
+    *,
+    queries: int,
+    words: WordIndex | None = None,
+    seed: int = 0,
 ) -> dict[int, HitTable]:
     """Serve queries of a set from corpora of several sizes drawn from it, and from the whole.
 
@@ -49,6 +57,7 @@ def serve_growing(
         sizes: Numbers of passages; those that are not below the whole are left out.
         queries: How many queries to serve at each size at least, from as many corpora as it
             takes; the whole answers all of them.
+        words: Those of the set, for hybrid lists; ``None`` for dense ones.
         seed: Decides the corpora.
 
     Returns:
@@ -67,11 +76,11 @@ def serve_growing(
     for size in sorted(size for size in sizes if size < whole):
         tables[size] = concatenate(
             [
-                serve(data, embedded.queries, embedded.passages, asked=asked, pool=pool)
+                served(data, embedded.queries, embedded.passages, words, asked=asked, pool=pool)
                 for asked, pool in drawing.corpora(size, queries)
             ]
         )
-    tables[whole] = serve_all(embedded)
+    tables[whole] = serve_all(embedded, words)
     return tables
 
 

@@ -26,6 +26,7 @@ from training.report_calibration import (
     growth_table,
     pair_table,
 )
+from training.words import WordIndex
 
 GROWTH_SIZES = (250, 1000, 4000)
 GROWTH_QUERIES = 2500
@@ -53,6 +54,37 @@ def measure_calibration(
         "answerable": measure_first_hit(hits, calibrator),
         "refusal": measure_answerable(embedded, hits, calibrator),
     }
+
+
+def measure_hybrid(embedded: EmbeddedSet, calibrator: Calibrator) -> dict[str, Any]:
+    """Return what holds of the statements on hybrid lists of a set.
+
+    Args:
+        embedded: The set.
+        calibrator: That of hybrid retrieval.
+    """
+    words = WordIndex.of(embedded.data)
+    tables = serve_growing(embedded, GROWTH_SIZES, queries=GROWTH_QUERIES, words=words)
+    hits, methods = tables[len(embedded.data.passages)], {OURS: ours(calibrator)}
+    return {
+        "calibrator": calibrator.id,
+        "groups": measure_groups(hits, methods, languages=True),
+        "growth": growth(tables, methods),
+        "answerable": measure_first_hit(hits, calibrator),
+    }
+
+
+def hybrid_part(result: dict[str, Any]) -> str:
+    """Return what ``measure_hybrid`` found, as part of a page of tables."""
+    answerable = {"first hit": {"answerable": result["answerable"]}}
+    parts = [
+        f"### Calibration of hybrid retrieval, calibrator {result['calibrator']}\n",
+        "Of the first 20 hits by vector, and the first 20 by words:\n",
+        calibration_table({**overall(result["groups"]), **answerable}),
+        "A growing corpus:\n",
+        growth_table(result["growth"]),
+    ]
+    return "\n".join(parts)
 
 
 def calibration_part(result: dict[str, Any]) -> str:

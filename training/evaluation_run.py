@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.core.bundle import CALIBRATOR_FILE
+from app.core.bundle import CALIBRATOR_FILE, HYBRID_CALIBRATOR_FILE, check_retrieval
 from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import read_calibrator
 from app.core.errors import CalibratorMismatchError
@@ -27,7 +27,9 @@ from training.evaluate import embed_set, rank_relevant, summarise, write_run
 from training.evaluation_calibration import (
     calibration_part,
     draw_calibration,
+    hybrid_part,
     measure_calibration,
+    measure_hybrid,
 )
 from training.lexicon import read_lexicon
 from training.metrics.bootstrap import REPLICATES
@@ -141,9 +143,11 @@ def evaluate_encoder(encoder: ExportedEncoder, options: EvaluationOptions, out: 
         RunError: The device is not there.
     """
     _check(options)
-    calibrator = None
+    calibrator = hybrid = None
     if options.calibration is not None:
-        calibrator = _read_calibrator(options.calibration, encoder)
+        calibrator = _read_calibrator(options.calibration / CALIBRATOR_FILE, encoder)
+        if (options.calibration / HYBRID_CALIBRATOR_FILE).is_file():
+            hybrid = _read_calibrator(options.calibration / HYBRID_CALIBRATOR_FILE, encoder)
     writing = _Writing(out, _settings(options) | _encoder_settings(encoder))
     writing.start()
     for data in options.read():
@@ -158,6 +162,9 @@ def evaluate_encoder(encoder: ExportedEncoder, options: EvaluationOptions, out: 
             part["calibration"] = measure_calibration(embedded, calibrator, options.calibration)
             writing.tables.append(calibration_part(part["calibration"]))
             draw_calibration(data.name, part["calibration"], out)
+        if hybrid is not None:
+            part["hybrid_calibration"] = measure_hybrid(embedded, hybrid)
+            writing.tables.append(hybrid_part(part["hybrid_calibration"]))
         if options.run_files:
             write_run(embedded, out / f"{data.name}.run", device=options.device)
     return writing.finish()
@@ -212,12 +219,13 @@ def _run_part(run: Run) -> str:
     )
 
 
-def _read_calibrator(directory: Path, encoder: ExportedEncoder) -> Calibrator:
-    calibrator = Calibrator(read_calibrator(directory / CALIBRATOR_FILE))
+def _read_calibrator(path: Path, encoder: ExportedEncoder) -> Calibrator:
+    calibrator = Calibrator(read_calibrator(path))
+    check_retrieval(calibrator.document, path.name)
     bound, spec = calibrator.document.encoder, encoder.spec
     if (bound.fingerprint, bound.dtype) != (spec.fingerprint(), encoder.arithmetic):
         raise CalibratorMismatchError(
-            f"The calibrator in {directory} was fitted for encoder {bound.fingerprint} in "
+            f"{path} was fitted for encoder {bound.fingerprint} in "
             f"{bound.dtype} arithmetic, not for {spec.fingerprint()} in {encoder.arithmetic}. "
             "Fit it again with `isoglot-train calibrate`."
         )

@@ -9,7 +9,8 @@ Counting them as irrelevant would teach the calibrator that other languages hold
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from app.core.calibration.score_pieces import ScorePieces
 from app.core.calibration.standing import language_standings
 from app.core.types import BoolArray, FloatArray, VectorArray
 from training.retrieval_set import RetrievalSet, RowArray
-from training.search import Neighbours, nearest
+from training.search import nearest
 
 DEPTH = 20
 BACKGROUND = RankRange(from_rank=21, to_rank=60)
@@ -69,6 +70,10 @@ class HitTable:
 
     def features(self) -> HitFeatures:
         """Return the features of the hit and pooled heads."""
+        return self.dense_features(None)
+
+    def dense_features(self, log_lexical_rank: FloatArray | None) -> HitFeatures:
+        """Return them with the lexical ranks of a hybrid list beside them."""
         return HitFeatures(
             score=self.score,
             background=self.background,
@@ -78,6 +83,7 @@ class HitTable:
             language_lead=self.language_lead,
             language_lag=self.language_lag,
             same=self.same.astype(np.float64),
+            log_lexical_rank=log_lexical_rank,
         )
 
     def first_hit_columns(self, pieces: ScorePieces | None = None) -> dict[str, FloatArray]:
@@ -88,22 +94,42 @@ class HitTable:
         """
         return {**self.features().columns(pieces), "gap": self.gap}
 
-    def where(self, mask: BoolArray) -> HitTable:
+    def where(self, mask: BoolArray) -> Self:
         """Return the hits that a mask selects."""
-        return HitTable(*(getattr(self, name)[mask] for name in self.__slots__))
+        return type(self)(*(getattr(self, column.name)[mask] for column in fields(self)))
 
 
-def concatenate(tables: Sequence[HitTable]) -> HitTable:
+Table = TypeVar("Table", bound=HitTable)
+
+
+def concatenate(tables: Sequence[Table]) -> Table:
     """Put tables together; their lists stay apart."""
     offsets = np.cumsum([0] + [int(t.query.max(initial=-1)) + 1 for t in tables[:-1]])
     columns = {
-        name: np.concatenate([getattr(table, name) for table in tables])
-        for name in HitTable.__slots__
+        column.name: np.concatenate([getattr(table, column.name) for table in tables])
+        for column in fields(tables[0])
     }
     columns["query"] = np.concatenate(
         [table.query + offset for table, offset in zip(tables, offsets, strict=True)]
     )
-    return HitTable(**columns)
+    return type(tables[0])(**columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lists:
+    """Lists of equal width, best score first.
+
+    Attributes:
+        rows: Passages, int64 of shape (queries, width).
+        scores: Cosines, float64 of the same shape.
+        level: Background of every list, shape (queries,).
+        standings: ``LanguageStanding`` of every hit, shape (queries, width, 4).
+    """
+
+    rows: RowArray
+    scores: FloatArray
+    level: FloatArray
+    standings: FloatArray
 
 
 def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ranks that matter
@@ -129,19 +155,47 @@ def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ran
         answered: Whether the pool answers the queries. Where it does not, a hit is judged if
             the query's answers in its language are known, and they are not in the pool.
     """
-    depth, background = DEPTH, BACKGROUND
-    found = nearest(queries[asked], passages[pool], background.to_rank)
-    rows = pool[found.rows[:, :depth]]
-    level = np.array([background_score(scores, background) for scores in found.scores])
-    next_score = np.column_stack([found.scores[:, 1:], level])[:, :depth]
+    found = nearest(queries[asked], passages[pool], BACKGROUND.to_rank)
+    rows = pool[found.rows]
+    lists = Lists(
+        rows=rows,
+        scores=found.scores,
+        level=np.array([background_score(scores, BACKGROUND) for scores in found.scores]),
+        standings=stood(data, rows, found.scores, pool),
+    )
+    full, judged = table_of(data, lists, asked=asked, pool=pool, answered=answered, depth=DEPTH)
+    return HitTable(**{name: column[judged | (not judged_only)] for name, column in full.items()})
+
+
+def table_of(  # noqa: PLR0913 - lists, and what was asked
+    data: RetrievalSet,
+    lists: Lists,
+    *,
+    asked: RowArray,
+    pool: RowArray,
+    answered: bool,
+    depth: int | None = None,
+) -> tuple[dict[str, NDArray[Any]], BoolArray]:
+    """Return the columns of a ``HitTable``, and which hits are judged; of one shape.
+
+    Args:
+        data: The set.
+        lists: What was found.
+        asked: Rows of the queries.
+        pool: Rows of the eligible passages, ascending.
+        answered: As for ``serve``.
+        depth: How many hits of every list are looked at; all where it is ``None``.
+    """
+    rows, scores = lists.rows[:, :depth], lists.scores[:, :depth]
+    next_score = np.column_stack([lists.scores[:, 1:], lists.level])[:, :depth]
     spoken = data.passage_languages[rows]
-    rank, lead, lag, size = np.moveaxis(_standings(data, found, pool), -1, 0)
+    rank, lead, lag, size = np.moveaxis(lists.standings[:, :depth], -1, 0)
     relevant, judged = _judge(data, asked, pool if answered else None, rows)
     shape = rows.shape
-    full = {
-        "score": found.scores[:, :depth],
-        "background": np.broadcast_to(level[:, None], shape),
-        "gap": found.scores[:, :depth] - next_score,
+    columns = {
+        "score": scores,
+        "background": np.broadcast_to(lists.level[:, None], shape),
+        "gap": scores - next_score,
         "corpus": np.full(shape, float(len(pool))),
         "log_language_corpus": np.log(size),
         "log_language_rank": np.log(rank),
@@ -155,19 +209,39 @@ def serve(  # noqa: PLR0913 - a list is made from a set, its vectors and the ran
         "query": np.broadcast_to(np.arange(len(asked))[:, None], shape),
         "cluster": np.broadcast_to(data.clusters[asked][:, None], shape),
     }
-    return HitTable(**{name: column[judged | (not judged_only)] for name, column in full.items()})
+    return columns, judged
 
 
-def _standings(data: RetrievalSet, found: Neighbours, pool: RowArray) -> FloatArray:
-    """Return the standings of the first hits, shape (queries, depth, 4)."""
+def stood(
+    data: RetrievalSet,
+    rows: RowArray,
+    scores: FloatArray,
+    pool: RowArray,
+    *,
+    listed: BoolArray | None = None,
+) -> FloatArray:
+    """Return the standings of hits, shape (queries, width, 4).
+
+    Args:
+        data: The set.
+        rows: Passages of the lists, best score first, int64 of shape (queries, width).
+        scores: Their cosines.
+        pool: Rows of the eligible passages.
+        listed: Of hybrid lists, where there is a hit; ones stand where a list has ended before.
+    """
     spoken = data.passage_languages
     sizes = dict(zip(*np.unique(spoken[pool], return_counts=True), strict=True))
-    languages = spoken[pool[found.rows]].tolist()
-    listed = [
-        language_standings(scores, row, sizes, BACKGROUND)[:DEPTH]
-        for scores, row in zip(found.scores.astype(np.float64), languages, strict=True)
-    ]
-    return np.array(listed, dtype=np.float64)
+    found = np.ones((*rows.shape, 4))
+    counts = np.full(len(rows), rows.shape[1]) if listed is None else listed.sum(axis=1)
+    for at, count in enumerate(counts.tolist()):
+        found[at, :count] = language_standings(
+            scores[at, :count].astype(np.float64),
+            spoken[rows[at, :count]].tolist(),
+            sizes,
+            BACKGROUND,
+            by_words=listed is not None,
+        )
+    return found
 
 
 def _judge(

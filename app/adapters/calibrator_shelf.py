@@ -22,7 +22,7 @@ from typing import Literal
 from pydantic import JsonValue, ValidationError
 
 from app.adapters.whole_files import write_whole
-from app.core.bundle import Bundle
+from app.core.bundle import CALIBRATOR_FILE, Bundle, check_retrieval
 from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.choice import Choice, Chosen
 from app.core.calibration.document import CalibratorDocument, parse_calibrator, read_calibrator
@@ -199,6 +199,7 @@ class CalibratorShelf:
                 f"The calibrator {calibrator} was fitted for encoder "
                 f"{document.encoder.fingerprint}, but the bundle carries encoder {encoder}."
             )
+        check_retrieval(document, CALIBRATOR_FILE)
         return Calibrator(document)
 
     def _choose(

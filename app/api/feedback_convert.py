@@ -16,7 +16,10 @@ from app.telemetry.metrics import Metrics
 
 
 def tokens_of(result: SearchResult, feedback: FeedbackService | None) -> list[str | None]:
-    """Return what comes back with feedback, hit by hit; ``None`` where nothing was stated."""
+    """Return what comes back with feedback, hit by hit; ``None`` where nothing was stated.
+
+    There are none in hybrid retrieval: they hold no words, so that nothing could be refitted.
+    """
     calibrator, background = result.calibrator, result.facts.background
     if feedback is None or calibrator is None or background is None:
         return [None] * len(result.hits)
@@ -24,7 +27,7 @@ def tokens_of(result: SearchResult, feedback: FeedbackService | None) -> list[st
     relations: dict[str, tuple[float, float]] = {}
     tokens: list[str | None] = []
     for hit in result.hits:
-        if hit.probability is None or hit.standing is None:
+        if hit.probability is None or hit.standing is None or hit.lexical_score is not None:
             tokens.append(None)
             continue
         passage, standing = hit.passage, hit.standing

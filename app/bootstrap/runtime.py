@@ -118,6 +118,8 @@ class Runtime:
     def with_calibrators(self, active: Calibrator | None, shadow: Calibrator | None) -> Runtime:
         """Return the same with other calibrators; requests under way keep what they began with.
 
+        That of hybrid retrieval is always the bundle's own.
+
         Args:
             active: What states probabilities, in the place of the bundle's own.
             shadow: What is recorded beside it; ``None`` for nothing.
@@ -155,6 +157,7 @@ def make_runtime(
             encoder=encoder,
             store=store,
             calibrator=calibrator,
+            hybrid=bundle.hybrid,
             languages=languages,
             shadow=shadow,
         ),

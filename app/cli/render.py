@@ -39,7 +39,7 @@ def search_result(screen: Console, response: SearchResponse) -> None:
 
 def bundle_facts(screen: Console, bundle: Bundle) -> None:
     """Print what a bundle holds."""
-    spec, calibrator = bundle.spec, bundle.calibrator
+    spec = bundle.spec
     facts = _table("", "")
     facts.show_header = False
     rows: dict[str, object] = {
@@ -49,14 +49,16 @@ def bundle_facts(screen: Console, bundle: Bundle) -> None:
         "languages": " ".join(spec.languages),
         "arithmetic": ", ".join(sorted(bundle.manifest.onnx)),
         "calibrator": "none: probabilities will be null",
+        "of hybrid search": "none: its probabilities will be null",
         "files": len(bundle.manifest.files),
     }
-    if calibrator is not None:
-        fit = calibrator.document.fit
-        rows["calibrator"] = (
-            f"{calibrator.id}, {calibrator.document.kind}, fitted on {fit.hits} hits of "
-            f"{fit.queries} queries ({' '.join(fit.languages)})"
-        )
+    for row, calibrator in (("calibrator", bundle.calibrator), ("of hybrid search", bundle.hybrid)):
+        if calibrator is not None:
+            fit = calibrator.document.fit
+            rows[row] = (
+                f"{calibrator.id}, {calibrator.document.kind}, fitted on {fit.hits} hits of "
+                f"{fit.queries} queries ({' '.join(fit.languages)})"
+            )
     for name, value in rows.items():
         facts.add_row(name, Text(str(value)))
     screen.print(facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 import httpx
 
@@ -121,13 +121,18 @@ class AsyncIsoglot:
         """Say of up to 1000 hits whether they are relevant; a bad token spoils no other."""
         return await self.send(calls.feedback_batch(judgements))
 
-    async def calibration_document(self) -> dict[str, Any]:
+    async def calibration_document(
+        self, retrieval: Literal["dense", "hybrid"] = "dense"
+    ) -> dict[str, Any]:
         """Return the active calibrator as ``calibrator.json`` holds it.
+
+        Args:
+            retrieval: ``hybrid`` for that of hybrid searches.
 
         Raises:
             NotFoundError: There is none.
         """
-        return await self.send(calls.calibration_document())
+        return await self.send(calls.calibration_document(retrieval))
 
     async def health(self) -> Health:
         """Return whether the service is ready; one that does not answer is not."""

@@ -198,9 +198,9 @@ def delete(passage_id: str) -> Call[None]:
     return Call("DELETE", _path(passage_id), lambda _: None)
 
 
-def calibration_document() -> Call[dict[str, Any]]:
-    """Return the document of the active calibrator."""
-    return Call("GET", "/v1/calibration/document", _document)
+def calibration_document(retrieval: Literal["dense", "hybrid"]) -> Call[dict[str, Any]]:
+    """Return the document of the calibrator of one kind of retrieval."""
+    return Call("GET", f"/v1/calibration/document?retrieval={retrieval}", _document)
 
 
 def health() -> Call[Health]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 import httpx
 
@@ -119,13 +119,18 @@ class Isoglot:
         """Say of up to 1000 hits whether they are relevant; a bad token spoils no other."""
         return self.send(calls.feedback_batch(judgements))
 
-    def calibration_document(self) -> dict[str, Any]:
+    def calibration_document(
+        self, retrieval: Literal["dense", "hybrid"] = "dense"
+    ) -> dict[str, Any]:
         """Return the active calibrator as ``calibrator.json`` holds it.
+
+        Args:
+            retrieval: ``hybrid`` for that of hybrid searches.
 
         Raises:
             NotFoundError: There is none.
         """
-        return self.send(calls.calibration_document())
+        return self.send(calls.calibration_document(retrieval))
 
     def health(self) -> Health:
         """Return whether the service is ready; one that does not answer is not."""

@@ -6,6 +6,7 @@ never remote code, never the network::
     manifest.json       this module's Manifest
     encoder/            sentence-transformers layout, with the served graphs model*.onnx
     calibrator.json     app.core.calibration.calibrator
+    calibrator.hybrid.json   the same for hybrid retrieval; may be missing
     reference.json      score and probability distributions the service is compared with
     report/             evaluation results, diagrams, model card
 """
@@ -22,7 +23,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from app.core.calibration.calibrator import Calibrator
-from app.core.calibration.document import read_calibrator
+from app.core.calibration.document import CalibratorDocument, read_calibrator
 from app.core.encoder_spec import EncoderSpec
 from app.core.errors import (
     BundleError,
@@ -34,6 +35,7 @@ from app.core.errors import (
 BUNDLE_SCHEMA = 1
 MANIFEST_FILE = "manifest.json"
 CALIBRATOR_FILE = "calibrator.json"
+HYBRID_CALIBRATOR_FILE = "calibrator.hybrid.json"
 REFERENCE_FILE = "reference.json"
 ENCODER_DIRECTORY = "encoder"
 TOKENIZER_FILE = f"{ENCODER_DIRECTORY}/tokenizer.json"
@@ -83,12 +85,15 @@ class Bundle:
         manifest: Its manifest.
         calibrator: ``None`` where the bundle has none: then no probability is ever stated.
         reference: Reference distributions, empty where the bundle has none.
+        hybrid: Calibrator of hybrid retrieval; ``None`` where the bundle has none: then no
+            probability is stated of what is found by words.
     """
 
     directory: Path
     manifest: Manifest
     calibrator: Calibrator | None
     reference: Mapping[str, JsonValue]
+    hybrid: Calibrator | None = None
 
     @property
     def spec(self) -> EncoderSpec:
@@ -123,19 +128,22 @@ def load_bundle(directory: Path) -> Bundle:
         BundleError: The directory or its manifest cannot be read.
         UnsupportedSchemaError: It was written by another version of the format.
         BundleIntegrityError: A file is missing, was added, or does not match its hash.
-        CalibratorMismatchError: Its calibrator was fitted for another encoder.
-        CalibrationError: Its calibrator is malformed.
+        CalibratorMismatchError: A calibrator was fitted for another encoder, or for lists that
+            are found otherwise.
+        CalibrationError: A calibrator is malformed.
     """
     manifest = read_manifest(directory)
     verify_files(directory, manifest)
-    calibrator = None
-    if CALIBRATOR_FILE in manifest.files:
-        calibrator = Calibrator(read_calibrator(directory / CALIBRATOR_FILE))
-        _check_binding(calibrator, manifest.encoder)
     reference = {}
     if REFERENCE_FILE in manifest.files:
         reference = _read_json_object(directory / REFERENCE_FILE)
-    return Bundle(directory, manifest, calibrator, reference)
+    return Bundle(
+        directory,
+        manifest,
+        calibrator=_calibrator(directory, manifest, CALIBRATOR_FILE),
+        reference=reference,
+        hybrid=_calibrator(directory, manifest, HYBRID_CALIBRATOR_FILE),
+    )
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -249,6 +257,30 @@ def _files(directory: Path) -> list[tuple[str, Path]]:
             )
     named = ((path.relative_to(directory).as_posix(), path) for path in paths)
     return [(name, path) for name, path in named if name != MANIFEST_FILE]
+
+
+def _calibrator(directory: Path, manifest: Manifest, file: str) -> Calibrator | None:
+    if file not in manifest.files:
+        return None
+    calibrator = Calibrator(read_calibrator(directory / file))
+    _check_binding(calibrator, manifest.encoder)
+    check_retrieval(calibrator.document, file)
+    return calibrator
+
+
+def check_retrieval(document: CalibratorDocument, file: str) -> None:
+    """Refuse a calibrator of dense lists in the file of that of hybrid ones, and the reverse.
+
+    Raises:
+        CalibratorMismatchError: It is.
+    """
+    found = document.retrieval or "dense"
+    wanted = "hybrid" if file == HYBRID_CALIBRATOR_FILE else "dense"
+    if found != wanted:
+        raise CalibratorMismatchError(
+            f"{file} holds the calibrator of {wanted} retrieval, but calibrator {document.id} was "
+            f"fitted on {found} lists. Fit it with `isoglot-train calibrate --retrieval {wanted}`."
+        )
 
 
 def _check_binding(calibrator: Calibrator, spec: EncoderSpec) -> None:

@@ -61,6 +61,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     calibration, evaluation = root / "calibration", root / "evaluation"
     run("calibrate", *common, "--config", root / "calibration.toml", "--data-root", root,
         "--out", calibration)  # fmt: skip
+    run("calibrate", *common, "--config", root / "calibration.toml", "--data-root", root,
+        "--retrieval", "hybrid", "--out", calibration)  # fmt: skip
     run("evaluate", *common, "--set", root / "faq", "--calibration", calibration,
         "--run-files", "--out", evaluation)  # fmt: skip
     run(*bundle_words(root, root / "bundle"), "--notes", root / "notes.md")
@@ -92,6 +94,31 @@ def test_the_bundle_loads_with_its_calibrator_and_reference(made):
     assert bundle.manifest.onnx == {"float32": "encoder/model.onnx"}
     assert bundle.manifest.training["licences"] == ["CC0"]
     assert bundle.reference["calibrator"] == bundle.calibrator.id
+    assert bundle.hybrid is not None
+    assert bundle.hybrid.document.retrieval == "hybrid"
+    assert bundle.hybrid.document.evidence is not None
+
+
+def test_a_bundle_needs_no_calibrator_of_hybrid_retrieval(made, tmp_path):
+    dense = tmp_path / "calibration"
+    shutil.copytree(made / "calibration", dense)
+    (dense / "calibrator.hybrid.json").unlink()
+    words = list(bundle_words(made, tmp_path / "bundle"))
+    words[words.index(made / "calibration")] = dense
+    run(*words)
+    assert load_bundle(tmp_path / "bundle").hybrid is None
+
+
+def test_the_calibrator_of_hybrid_retrieval_is_measured_on_hybrid_lists(made):
+    results = json.loads((made / "evaluation" / "results.json").read_text(encoding="utf-8"))
+    part = results["sets"]["faq"]["hybrid_calibration"]
+    assert {"all", "same", "cross"} <= set(part["groups"])
+    dense = results["sets"]["faq"]["calibration"]
+    assert part["calibrator"] != dense["calibrator"]
+    hits = [found["groups"]["all"]["logit-linear"]["hits"] for found in (part, dense)]
+    assert hits[0] > hits[1]
+    table = (made / "evaluation" / "table.md").read_text(encoding="utf-8")
+    assert f"calibrator {part['calibrator']}" in table
 
 
 def test_the_report_holds_results_diagrams_and_a_card(made):

@@ -171,6 +171,7 @@ CALIBRATIONS: dict[str, Any] = {
     "own": {
         "summary": "A calibrator fitted on judgements of one's own",
         "value": {
+            "retrieval": "dense",
             "calibrator": "9c1e7d20aa53",
             "kind": "logit-linear",
             "encoder": "4f2d9a7c1b3e",

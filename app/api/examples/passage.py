@@ -132,6 +132,7 @@ COLLECTION_ANSWERS: dict[str, Any] = {
             "engine": "qdrant-edge 0.9.0",
             "encoder": "4f2d9a7c1b3e",
             "calibrator": "9c1e7d20aa53",
+            "hybrid_calibrator": None,
             "languages": [
                 {"code": "de", "passages": 10, "share": 0.5, "calibration": "labels"},
                 {"code": "en", "passages": 5, "share": 0.25, "calibration": "labels"},

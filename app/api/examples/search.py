@@ -216,8 +216,9 @@ SEARCH_RESPONSES["hybrid"] = {
         "warnings": [
             {
                 "code": "no_hybrid_calibrator",
-                "detail": "No calibrator was fitted on what is found by vector and by words "
-                "together; probability is null, and hits are ordered by reciprocal rank fusion.",
+                "detail": "The loaded bundle has no calibrator of what is found by vector and by "
+                "words together; probability is null, and hits are ordered by reciprocal rank "
+                "fusion.",
             }
         ],
     },

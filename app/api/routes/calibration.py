@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field, JsonValue
 
 from app.api.errors import api_error
 from app.api.examples.model import CALIBRATION_DOCUMENTS, CALIBRATIONS
 from app.api.problem import answered, documented
-from app.api.readiness import ServicesDep
+from app.api.readiness import Services, ServicesDep
 from app.api.wire import ResponseModel
+from app.core.calibration.calibrator import Calibrator
 
 router = APIRouter()
+
+Retrieval = Annotated[
+    Literal["dense", "hybrid"],
+    Query(
+        description="Whose probabilities: those of what is found by vector, or by vector and by "
+        "words together. Each has a calibrator of its own."
+    ),
+]
 
 
 class HeadDescription(ResponseModel):
@@ -45,8 +55,9 @@ class FitDescription(ResponseModel):
 
 
 class CalibrationOut(ResponseModel):
-    """The active calibrator. All members but the first are null where there is none."""
+    """A calibrator. All members but the first two are null where there is none."""
 
+    retrieval: Literal["dense", "hybrid"] = Field(description="As it was asked for.")
     calibrator: str | None = Field(description="Its id; null where the bundle has none.")
     kind: str | None = Field(examples=["logit-linear"])
     encoder: str | None = Field(description="Fingerprint of the encoder that it was fitted for.")
@@ -84,16 +95,17 @@ class CalibrationOut(ResponseModel):
     operation_id="getCalibration",
     summary="The calibrator",
     tags=["model"],
-    responses={**answered(CALIBRATIONS), **documented(409, 500, 503)},
+    responses={**answered(CALIBRATIONS), **documented(409, 422, 500, 503)},
 )
-async def calibration(services: ServicesDep) -> CalibrationOut:
+async def calibration(services: ServicesDep, retrieval: Retrieval = "dense") -> CalibrationOut:
     """Say what the probabilities rest on: parameters, fit, and what was measured on held-out data.
 
     Probabilities are promises; this is the evidence for them.
     """
-    calibrator = services.bundle.calibrator
+    calibrator = _calibrator(services, retrieval)
     if calibrator is None:
-        return CalibrationOut.model_validate(dict.fromkeys(CalibrationOut.model_fields))
+        nothing = dict.fromkeys(CalibrationOut.model_fields)
+        return CalibrationOut.model_validate({**nothing, "retrieval": retrieval})
     document = calibrator.document
     raw = document.model_dump(mode="json", by_alias=True)
     heads = {"hit": document.hit, "pooled": document.pooled, "first_hit": document.first_hit}
@@ -108,6 +120,7 @@ async def calibration(services: ServicesDep) -> CalibrationOut:
     }
     return CalibrationOut.model_validate(
         {
+            "retrieval": retrieval,
             "calibrator": calibrator.id,
             "kind": document.kind,
             "encoder": document.encoder.fingerprint,
@@ -135,15 +148,24 @@ async def calibration(services: ServicesDep) -> CalibrationOut:
     operation_id="getCalibratorDocument",
     summary="The calibrator as it was written",
     tags=["model"],
-    responses={**answered(CALIBRATION_DOCUMENTS), **documented(404, 409, 500, 503)},
+    responses={**answered(CALIBRATION_DOCUMENTS), **documented(404, 409, 422, 500, 503)},
 )
-async def calibrator_document(services: ServicesDep) -> dict[str, JsonValue]:
+async def calibrator_document(
+    services: ServicesDep, retrieval: Retrieval = "dense"
+) -> dict[str, JsonValue]:
     """Return the document of the calibrator that judges now, to the last digit.
 
     Its `id` is the hash of the rest, so that whoever keeps it can tell that it is whole. The same
-    content as the file `calibrator.json` of a bundle.
+    content as the file `calibrator.json` of a bundle, or `calibrator.hybrid.json`.
     """
-    calibrator = services.bundle.calibrator
+    calibrator = _calibrator(services, retrieval)
     if calibrator is None:
-        raise api_error("not_found", "The bundle has no calibrator; hits have no probability.")
+        raise api_error(
+            "not_found",
+            f"The bundle has no calibrator of {retrieval} retrieval; hits have no probability.",
+        )
     return calibrator.document.written
+
+
+def _calibrator(services: Services, retrieval: str) -> Calibrator | None:
+    return services.bundle.hybrid if retrieval == "hybrid" else services.bundle.calibrator

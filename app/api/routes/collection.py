@@ -48,6 +48,10 @@ class CollectionOut(ResponseModel):
     engine: str = Field(description="Name and version of the storage engine.")
     encoder: str = Field(description="Fingerprint of the encoder that it was indexed with.")
     calibrator: str | None = Field(description="Id of the calibrator; null where there is none.")
+    hybrid_calibrator: str | None = Field(
+        description="Id of that of hybrid retrieval; null where there is none: then hits of hybrid "
+        "searches have no probability."
+    )
     languages: list[CollectionLanguage] = Field(description="Most frequent first.")
     labelled_share: float | None = Field(
         description="Share of passages in languages with labels; null without a calibrator, and "
@@ -87,7 +91,7 @@ async def get_collection(
         )
     health = await services.store.health()
     languages = await _languages(services)
-    calibrator = services.bundle.calibrator
+    calibrator, hybrid = services.bundle.calibrator, services.bundle.hybrid
     labelled = [language.share for language in languages if language.calibration == "labels"]
     return CollectionOut(
         name=name,
@@ -97,6 +101,7 @@ async def get_collection(
         engine=health.engine,
         encoder=services.bundle.spec.fingerprint(),
         calibrator=calibrator.id if calibrator else None,
+        hybrid_calibrator=hybrid.id if hybrid else None,
         languages=languages,
         labelled_share=round(sum(labelled), 6) if calibrator and languages else None,
         fields=public_fields({**BUILT_IN_FIELDS, **services.store.fields}),

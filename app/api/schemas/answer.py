@@ -125,7 +125,7 @@ class HitOut(ResponseModel):
     explanation: ExplanationOut | None = Field(description="Null unless asked for.")
     feedback_token: str | None = Field(
         description="Send it to `POST /v1/feedback` with whether the passage answers the query. "
-        "It is signed, and expires; null where no probability was stated."
+        "It is signed, and expires; null where no probability was stated, and in hybrid retrieval."
     )
 
 

@@ -88,9 +88,9 @@ class SearchBody(RequestModel):
     retrieval: Literal["dense", "hybrid"] = Field(
         default="dense",
         description="`dense`: the passages nearest to the query. `hybrid`: also the 50 whose words "
-        "fit it best, all ordered by reciprocal rank fusion; their probability is null, as no "
-        "calibrator was fitted on such answers. Needs a collection whose words are indexed "
-        "(`ISOGLOT_HYBRID`), else 409.",
+        "fit it best. Its probabilities come from a calibrator of its own, which `model` names; "
+        "where the bundle has none they are null, and the order is that of reciprocal rank fusion. "
+        "Needs a collection whose words are indexed (`ISOGLOT_HYBRID`), else 409.",
     )
     filter: dict[str, JsonValue] | None = Field(
         default=None,
@@ -115,7 +115,7 @@ class SearchBody(RequestModel):
     )
     rank_by: Literal["probability", "score"] = Field(
         default="probability",
-        description="Order of the hits. It never changes a hit's probability. Without one, "
+        description="Order of the hits. It never changes a hit's probability. Where there is none, "
         "`probability` is by reciprocal rank fusion in hybrid retrieval, else by score.",
     )
     include: list[Literal["text", "metadata", "highlights"]] = Field(

@@ -142,9 +142,14 @@ function threshold(name, { value, guarantee, n, scope }) {
 }
 
 async function show() {
-  const said = await call("/v1/calibration");
+  const hybrid = new URL(location.href).searchParams.get("retrieval") === "hybrid";
+  const place = hybrid ? "/v1/calibration?retrieval=hybrid" : "/v1/calibration";
+  byId("json").href = place;
+  const said = await call(place);
   if (said.calibrator === null) {
-    byId("status").textContent = "There is no calibrator, so no probability is stated.";
+    byId("status").textContent = hybrid
+      ? "There is no calibrator of what is found by meaning and words, so no probability of it is stated."
+      : "There is no calibrator, so no probability is stated.";
     return;
   }
   const { fit, thresholds, evidence } = said;

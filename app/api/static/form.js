@@ -7,7 +7,7 @@ import { counted, direction, languageName, percent } from "./words.js";
 // Element of the form to parameter of the address.
 const PARAMETERS = { query: "q", retrieval: "retrieval", mode: "mode", asked: "asked", limit: "limit", minimum: "min", order: "order", filter: "filter" };
 
-// What needs a probability, which hybrid retrieval has none of.
+// What needs a probability, which hybrid retrieval has none of where it has no calibrator.
 const NEEDS_PROBABILITY = ["mode", "minimum"];
 
 const NOT_INDEXED =
@@ -15,6 +15,8 @@ const NOT_INDEXED =
   "indexes them; then passages are found by words, too.";
 const WITHOUT_PROBABILITY =
   "By meaning and words nothing has a probability: choices that need one are off.";
+
+let hybridCalibrated = false;
 
 const COVERAGE = {
   labels: "probabilities were fitted on labels in this language",
@@ -63,12 +65,12 @@ function chosen(id) {
 
 /** Turn off what the chosen way of retrieval has no use for, and say why. */
 export function suitRetrieval() {
-  const hybrid = byId("retrieval").value === "hybrid";
-  for (const id of NEEDS_PROBABILITY) byId(id).disabled = hybrid;
+  const bare = byId("retrieval").value === "hybrid" && !hybridCalibrated;
+  for (const id of NEEDS_PROBABILITY) byId(id).disabled = bare;
   const [first] = byId("order").options;
-  first.textContent = hybrid ? "words and meaning" : "probability";
+  first.textContent = bare ? "words and meaning" : "probability";
   const [, withWords] = byId("retrieval").options;
-  byId("words").textContent = withWords.disabled ? NOT_INDEXED : hybrid ? WITHOUT_PROBABILITY : "";
+  byId("words").textContent = withWords.disabled ? NOT_INDEXED : bare ? WITHOUT_PROBABILITY : "";
 }
 
 function chosenLanguages() {
@@ -132,6 +134,7 @@ export function showCollection(collection) {
   }
   const fields = Object.entries(collection.fields).map(([name, kind]) => `${name} (${kind})`);
   byId("retrieval").options[1].disabled = !collection.words_indexed;
+  hybridCalibrated = collection.hybrid_calibrator !== null;
   byId("fields").textContent = `Fields: ${fields.join(", ")}.`;
 }
 

@@ -68,7 +68,7 @@ function numbersOf(hit) {
 }
 
 function explanationOf(hit, candidates) {
-  if (isHybrid(hit)) return fusionOf(hit, candidates);
+  if (isHybrid(hit) && hit.probability === null) return fusionOf(hit, candidates);
   const details = element("details", "explanation", element("summary", "", "Why this probability?"));
   const { rank_before: before, language_weight: weight, heads, calibrator } = hit.explanation;
   const ranks = before === hit.rank
@@ -76,12 +76,16 @@ function explanationOf(hit, candidates) {
     : `By similarity alone it would be at rank ${before} instead of ${hit.rank}`;
   const weighed = weight === 1 ? "" : ` Its language weighs ${weight.toFixed(2)} in the order.`;
   const ranked = counted(candidates, "candidate");
-  details.append(element("p", "", `${ranks}, of ${ranked}.${weighed}`));
+  const byWords = isHybrid(hit) ? ` By its words ${wordsOf(hit.explanation)}.` : "";
+  details.append(element("p", "", `${ranks}, of ${ranked}.${byWords}${weighed}`));
   if (!calibrator) details.append(element("p", "", "There is no calibrator, so no probability."));
   for (const head of heads) details.append(headTable(head));
   if (heads.length > 1) details.append(element("p", "", mixed(heads, hit.probability)));
   return details;
 }
+
+const wordsOf = ({ lexical_rank: rank }) =>
+  rank === null ? "it would be nowhere: it shares none with the question" : `it would be at rank ${rank}`;
 
 function fusionOf(hit, candidates) {
   const { rank_before: bySimilarity, lexical_rank: byWords, fusion } = hit.explanation;

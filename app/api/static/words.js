@@ -21,6 +21,7 @@ const FEATURES = {
   log_language_rank: "rank within its language (log)",
   language_lead: "lead over the next one in its language",
   language_lag: "distance from the best one in its language",
+  log_lexical_rank: "rank by words (log)",
   gap: "lead over the next one",
   same: "same language as the question",
   query_language: "language of the question",
@@ -90,7 +91,10 @@ export function verdict(answer) {
   if (answer.outcome === "no_confident_match" && answer.hits.length) {
     return { doubtful: true, text: "Nothing here answers this with confidence." };
   }
-  if (shown(answerable) < 0.4) return { doubtful: true, text: "Probably nothing here answers this." };
-  if (shown(answerable) < 0.7) return { doubtful: false, text: "Something here may answer this." };
+  // What words have found need not be similar, and only the most similar one is asked about.
+  const found = answer.hits.filter((hit) => hit.lexical_score !== null).map((hit) => hit.probability);
+  const likely = Math.max(answerable, ...found);
+  if (shown(likely) < 0.4) return { doubtful: true, text: "Probably nothing here answers this." };
+  if (shown(likely) < 0.7) return { doubtful: false, text: "Something here may answer this." };
   return { doubtful: false, text: "Something here probably answers this." };
 }

@@ -17,6 +17,9 @@ language; ``lead``, by how much the best hit of a language beats the next one; a
 much the others score less than the best. ``docs/decisions/0004`` has what each of them is worth
 on data sets that the fit has not seen. A document names the features that it uses.
 
+In hybrid lists one more feature says how well the words of a hit fit those of the query
+(``words.py``). A document says which lists it is for.
+
 Language offsets of the document, where it has any, are added for the query's and the passage's
 language. Where it has pieces of the score, ``s`` is read through them (``score_pieces.py``).
 This module only evaluates, with numpy in float64; ``fit*.py`` beside it fit.
@@ -25,12 +28,13 @@ This module only evaluates, with numpy in float64; ``fit*.py`` beside it fit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import exp, log
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.core.calibration.compiled import (
     CompiledHeads,
@@ -42,6 +46,7 @@ from app.core.calibration.compiled import (
 from app.core.calibration.document import CalibratorDocument, RankRange
 from app.core.calibration.score_pieces import ScorePieces
 from app.core.calibration.standing import Standings, standings
+from app.core.calibration.words import WORD_FEATURE, log_lexical_rank
 from app.core.types import UNDETERMINED, BoolArray, FloatArray
 
 LARGEST_EXPONENT = 709.0
@@ -62,6 +67,7 @@ class HitFeatures:
         language_lead: Its lead in its language (``LanguageStanding``).
         language_lag: Its lag in its language.
         same: 1 where query and passage language agree, else 0.
+        log_lexical_rank: As ``words.log_lexical_rank``; ``None`` where the lists are dense.
     """
 
     score: FloatArray
@@ -72,6 +78,7 @@ class HitFeatures:
     language_lead: FloatArray
     language_lag: FloatArray
     same: FloatArray
+    log_lexical_rank: FloatArray | None = field(default=None, kw_only=True)
 
     def columns(self, pieces: ScorePieces | None) -> dict[str, FloatArray]:
         """Return every feature a hit head may name, products included.
@@ -93,7 +100,17 @@ class HitFeatures:
             "same*background": self.same * self.background,
             "same*log_corpus": self.same * self.log_corpus,
             "same*log_language_rank": self.same * self.log_language_rank,
+            "same*log_language_corpus": self.same * self.log_language_corpus,
+            "same*language_lead": self.same * self.language_lead,
+            "same*language_lag": self.same * self.language_lag,
+            **self._of_words(),
         }
+
+    def _of_words(self) -> dict[str, FloatArray]:
+        rank = self.log_lexical_rank
+        return (
+            {} if rank is None else {WORD_FEATURE: rank, f"same*{WORD_FEATURE}": self.same * rank}
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +126,8 @@ class ServedList:
         corpus_size: Number of eligible passages, at least n.
         language_sizes: Primary language subtag to the number of them in that language; where one
             is missing or too small, its hits are counted.
+        lexical_ranks: Positions by lexical score in a hybrid list, from 1, int64 of shape (n,); 0
+            where no word is shared with the query. ``None`` of a dense one.
     """
 
     scores: FloatArray
@@ -116,6 +135,7 @@ class ServedList:
     query_posterior: Mapping[str, float]
     corpus_size: int
     language_sizes: Mapping[str, int]
+    lexical_ranks: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,7 +221,9 @@ class Calibrator:
 
     def __init__(self, document: CalibratorDocument) -> None:
         self.document = document
-        self._heads = CompiledHeads(document.hit, document.pooled)
+        self._heads = CompiledHeads(
+            document.hit, document.pooled, words=document.retrieval == "hybrid"
+        )
         self._labelled = frozenset(document.fit.languages)
         interval = document.interval
         self._pieces = document.score_pieces
@@ -229,8 +251,13 @@ class Calibrator:
         posterior, with the pooled head for the part that belongs to no known language.
         """
         scores, document = served.scores, self.document
+        words = self._words(served)
         stand = standings(
-            scores, served.passage_languages, served.language_sizes, document.background
+            scores,
+            served.passage_languages,
+            served.language_sizes,
+            document.background,
+            by_words=words is not None,
         )
         if not len(scores):
             empty = np.zeros(0)
@@ -240,7 +267,7 @@ class Calibrator:
         query = self._view(served.query_posterior)
         judged = query.each(stand.languages)
         read = scores if self._read is None else self._read(scores)
-        hits, parts = laid_out(scores, read, stand, judged, plain=self._plain)
+        hits, parts = laid_out(scores, read, stand, judged, plain=self._plain, words=words)
         stated = self._stated(hits, parts, shared)
         return CalibratedList(
             probability=stated[0],
@@ -251,6 +278,11 @@ class Calibrator:
             standings=stand,
             interval=stated[1:] if self._deviations is not None else None,
         )
+
+    def _words(self, served: ServedList) -> FloatArray | None:
+        ranks = served.lexical_ranks
+        assert (ranks is not None) == (self.document.retrieval == "hybrid")
+        return None if ranks is None else log_lexical_rank(ranks)
 
     def _view(self, posterior: Mapping[str, float]) -> QueryView:
         if len(posterior) == 1:

@@ -1,8 +1,8 @@
 """The hit and pooled heads of a calibrator, made ready for a few matrix products a served list.
 
 What the hits of a list share is ``w = (1, background, log N)``; what tells them apart are the
-relation and ``u = (1, score, log R, lead, lag, log M)``, the score as it is read. For one relation
-a logit and its variance are
+relation and ``u = (1, score, log R, lead, lag, log M)``, the score as it is read; in hybrid lists
+the logarithm of the lexical rank comes last. For one relation a logit and its variance are
 
     c' u      with  c = T(w) theta,   T(w) linear in w
     |S' u|^2  with  S = T(w) R
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from app.core.calibration.parts import LanguageOffset, LanguageOffsets, LinearHead
 from app.core.calibration.standing import Standings
+from app.core.calibration.words import WORD_FEATURE
 from app.core.types import UNDETERMINED, FloatArray
 
 Relation = Literal["same", "cross", "pooled"]
@@ -39,6 +40,7 @@ _PLACES = {
     "language_lead": (0, 3),
     "language_lag": (0, 4),
     "log_language_corpus": (0, 5),
+    WORD_FEATURE: (0, 6),
     "same": (0, 0),
 }
 _SHARED, _OWN = 3, 6
@@ -250,15 +252,16 @@ def _counted(n: int) -> FloatArray:
     return np.arange(n, dtype=np.float64)
 
 
-def laid_out(
+def laid_out(  # noqa: PLR0913 - hits, and all that is known of them
     scores: FloatArray,
     read: FloatArray,
     stand: Standings,
     judged: Sequence[Judged],
     *,
     plain: bool,
+    words: FloatArray | None = None,
 ) -> tuple[FloatArray, HitParts]:
-    """Return ``u`` of the hits of a list, shape (6, n), and their parts.
+    """Return ``u`` of the hits of a list, shape (6 or 7, n), and their parts.
 
     Args:
         scores: Of the hits.
@@ -266,6 +269,7 @@ def laid_out(
         stand: How they stand in their languages.
         judged: What is the same for the hits in each of ``stand.languages``.
         plain: Whether languages add nothing.
+        words: Logarithms of the lexical ranks, in a hybrid list; ``None`` in a dense one.
     """
     n = len(scores)
     columns = zip_longest(*[one.parts for one in judged], fillvalue=0.0)
@@ -282,6 +286,8 @@ def laid_out(
     parts = of_hits[_OWN:].reshape(-1, _PLAIN if plain else _FULL, n)
     place = parts[:, 1] * n
     place += _counted(n)
+    if words is not None:
+        hits = np.concatenate([hits, words[None]])
     return hits, HitParts(
         place.astype(np.intp),
         parts[:, 0] if len(parts) > 1 else None,
@@ -292,9 +298,10 @@ def laid_out(
 class CompiledHeads:
     """The hit head for both relations, and the pooled head."""
 
-    def __init__(self, hit: LinearHead, pooled: LinearHead) -> None:
+    def __init__(self, hit: LinearHead, pooled: LinearHead, *, words: bool = False) -> None:
+        own = self._own = _OWN + words
         heads = ((hit, 1.0), (hit, 0.0), (pooled, 0.0))
-        placings = [_placing(head, same) for head, same in heads]
+        placings = [_placing(head, same, own) for head, same in heads]
         against = [
             -(p @ np.append(h.coef, h.intercept)) for p, (h, _) in zip(placings, heads, strict=True)
         ]
@@ -315,7 +322,7 @@ class CompiledHeads:
         """Return the logits of hits under each relation, negated, and their variances.
 
         Args:
-            hits: ``u``: 1, score, log R, lead, lag and log M, shape (6, n).
+            hits: ``u``, shape (6 or 7, n); see ``laid_out``.
             background: Of the list.
             log_corpus: log N of the list.
             varying: Whether the variances are wanted; there are none otherwise.
@@ -326,7 +333,7 @@ class CompiledHeads:
         # dot: for matrices of this size it takes half of the time of @.
         shared = np.array([1.0, background, log_corpus])
         found: FloatArray = (
-            shared.dot(self._whole if varying else self._against).reshape(-1, _OWN).dot(hits)
+            shared.dot(self._whole if varying else self._against).reshape(-1, self._own).dot(hits)
         )
         against, spread = found[: len(RELATIONS)], found[len(RELATIONS) :]
         if not varying:
@@ -343,12 +350,14 @@ def _root(covariance: FloatArray) -> FloatArray:
     return root
 
 
-def _placing(head: LinearHead, same: float) -> FloatArray:
-    """Return T for each member of ``w``, float64 of shape (3, 6, parameters)."""
-    placing = np.zeros((_SHARED, _OWN, len(head.coef) + 1))
+def _placing(head: LinearHead, same: float, own: int) -> FloatArray:
+    """Return T for each member of ``w``, float64 of shape (3, own, parameters)."""
+    placing = np.zeros((_SHARED, own, len(head.coef) + 1))
     placing[0, 0, -1] = 1.0
     for number, feature in enumerate(head.features):
         of_one_language, _, rest = feature.rpartition("*")
-        shared, own = _PLACES[rest]
-        placing[shared, own, number] = same if _OF_ONE_LANGUAGE in (of_one_language, rest) else 1.0
+        shared, place = _PLACES[rest]
+        placing[shared, place, number] = (
+            same if _OF_ONE_LANGUAGE in (of_one_language, rest) else 1.0
+        )
     return placing

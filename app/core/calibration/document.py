@@ -3,6 +3,7 @@
 ``app/core/calibration/calibrator.py`` says what the heads mean and evaluates them. Schema 1 has
 grown by members that may be left out, so that a document of any age loads::
 
+    retrieval           hybrid: for lists that words have added to, with features of words
     heads' covariance   how well the parameters are known        } probability_interval
     interval            the level to read the covariances at     }
     score_pieces        a line in pieces that the heads read the score through
@@ -43,6 +44,7 @@ from app.core.calibration.parts import (
     Thresholds,
 )
 from app.core.calibration.score_pieces import ScorePieces
+from app.core.calibration.words import WORD_FEATURE
 from app.core.errors import CalibrationError, UnsupportedSchemaError
 
 CALIBRATOR_SCHEMA = 1
@@ -65,6 +67,15 @@ HIT_FEATURES = (
 
 POOLED_FEATURES = ("score", "background", "log_corpus")
 """The hit features that need no languages."""
+
+HYBRID_FEATURES = (
+    "same*log_language_corpus",
+    "same*language_lead",
+    "same*language_lag",
+    WORD_FEATURE,
+    f"same*{WORD_FEATURE}",
+)
+"""What it may also be linear in where lists are hybrid."""
 
 FIRST_HIT_FEATURES = (
     "score",
@@ -139,9 +150,17 @@ class FitFacts(Part):
 
 
 def against_their_law(head: LinearHead) -> tuple[str, ...]:
-    """Return the features that a head weighs against their law: a lead down, or a lag up."""
-    laws = {"language_lead": 1.0, "language_lag": -1.0}
-    return tuple(name for name, sign in laws.items() if sign * head.weight(name) < 0.0)
+    """Return the features that a head weighs against their law, in one relation or the other.
+
+    A lead may not lower a probability, and neither a lag nor a lexical rank raise it.
+    """
+    laws = {"language_lead": 1.0, "language_lag": -1.0, WORD_FEATURE: -1.0}
+    wrong = []
+    for name, sign in laws.items():
+        cross, same = sign * head.weight(name), sign * head.weight(f"same*{name}")
+        if min(cross, cross + same) < 0.0:
+            wrong.append(name)
+    return tuple(wrong)
 
 
 class CalibratorDocument(Part):
@@ -152,6 +171,7 @@ class CalibratorDocument(Part):
     kind: Literal["logit-linear"]
     encoder: EncoderBinding
     score: Literal["cosine"]
+    retrieval: Literal["hybrid"] | None = None
     depth: int = Field(ge=1, description="Length of the served lists that were judged.")
     background: RankRange
     hit: LinearHead
@@ -179,12 +199,13 @@ class CalibratorDocument(Part):
         low, high = self.clip
         if not 0.0 <= low < high <= 1.0:
             raise ValueError("clip must be two probabilities, the lower one first")
+        words = self.retrieval == "hybrid"
         for head, known in (
-            (self.hit, HIT_FEATURES),
-            (self.pooled, POOLED_FEATURES),
-            (self.first_hit, FIRST_HIT_FEATURES),
+            (self.hit, {*HIT_FEATURES, *(HYBRID_FEATURES if words else ())}),
+            (self.pooled, {*POOLED_FEATURES, *((WORD_FEATURE,) if words else ())}),
+            (self.first_hit, set(FIRST_HIT_FEATURES)),
         ):
-            if unknown := set(head.features) - set(known):
+            if unknown := set(head.features) - known:
                 raise ValueError(f"unknown features: {', '.join(sorted(unknown))}")
         if self.interval and any(
             head.covariance is None for head in (self.hit, self.pooled, self.first_hit)
@@ -195,8 +216,11 @@ class CalibratorDocument(Part):
         cross_rank = self.hit.weight("log_language_rank")
         if max(cross_rank, cross_rank + self.hit.weight("same*log_language_rank")) > 0.0:
             raise ValueError("a probability must not rise down the list: a rank weighs at most 0")
-        if against_their_law(self.hit):
-            raise ValueError("a lead must not lower a probability, and a lag must not raise it")
+        if wrong := {*against_their_law(self.hit), *against_their_law(self.pooled)}:
+            raise ValueError(
+                "a lead must not lower a probability, and a lag or a lexical rank must not raise "
+                f"it: {', '.join(sorted(wrong))}"
+            )
         return self
 
     def _score_slopes(self) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from app.core.calibration.calibrator import Calibrator, HitFeatures, sigmoid
 from app.core.calibration.compiled import QueryLanguages, Relation, Share
 from app.core.calibration.parts import LanguageOffset, LinearHead
 from app.core.calibration.standing import LanguageStanding
+from app.core.calibration.words import log_lexical_rank
 from app.core.types import FloatArray
 
 
@@ -31,6 +32,7 @@ class HitPosition:
         background: Mean score of the background ranks of its list.
         corpus_size: Number of eligible passages.
         query_posterior: Primary language of the query to probability.
+        lexical_rank: As ``ServedList.lexical_ranks``; ``None`` where the list is dense.
     """
 
     score: float
@@ -39,6 +41,7 @@ class HitPosition:
     background: float
     corpus_size: int
     query_posterior: Mapping[str, float]
+    lexical_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ def score_offsets(
 def hit_features(hits: Sequence[HitPosition], *, same: bool) -> HitFeatures:
     """Return the features of hits under one relation, arrays of shape (len(hits),)."""
     rank, lead, lag, size = np.array([hit.standing for hit in hits]).T
+    by_words = [hit.lexical_rank for hit in hits if hit.lexical_rank is not None]
     return HitFeatures(
         score=np.array([hit.score for hit in hits]),
         background=np.array([hit.background for hit in hits]),
@@ -153,6 +157,7 @@ def hit_features(hits: Sequence[HitPosition], *, same: bool) -> HitFeatures:
         language_lead=lead,
         language_lag=lag,
         same=np.full(len(hits), float(same)),
+        log_lexical_rank=log_lexical_rank(np.array(by_words)) if by_words else None,
     )
 
 

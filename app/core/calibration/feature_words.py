@@ -17,6 +17,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "log_language_rank": "rank within its language (log)",
         "language_lead": "lead over the next one in its language",
         "language_lag": "distance from the best one in its language",
+        "log_lexical_rank": "rank by words (log)",
         "gap": "lead over the next one",
         "same": "same language as the question",
         "query_language": "language of the question",

@@ -67,27 +67,36 @@ def standings(
     passage_languages: Sequence[str],
     language_sizes: Mapping[str, int],
     ranks: RankRange,
+    *,
+    by_words: bool = False,
 ) -> Standings:
     """Return how the hits of a list stand among the passages of their language.
 
     Nothing in it depends on how long the list is, beyond the last background rank: a lead is
     measured against the score at that rank where no other hit of the language scores more.
 
+    A list that words have added to holds all of the nearest passages down to that rank only.
+    Behind it hits are not counted: they all rank next to those of their language that are before
+    it, and lag behind the score at that rank where there are none.
+
     Args:
         scores: Descending, float64 of shape (n,).
         passage_languages: Languages of the hits.
         language_sizes: As in ``ServedList``.
         ranks: The background ranks.
+        by_words: Whether some hits are in the list for their words.
     """
     values: list[float] = scores.tolist()
     place = {language: at for at, language in enumerate(dict.fromkeys(passage_languages))}
     members = list(map(place.__getitem__, passage_languages))
-    floor = values[min(len(values), ranks.to_rank) - 1] if values else 0.0
+    nearest = min(len(values), ranks.to_rank)
+    floor = values[nearest - 1] if values else 0.0
     counts, seconds = [0] * len(place), [floor] * len(place)
     best: list[float] = []
     rank: list[int] = []
     ranked = rank.append
-    for at, score in zip(members, values, strict=True):
+    counted = nearest if by_words else len(values)
+    for at, score in zip(members[:counted], values, strict=False):
         number = counts[at] = counts[at] + 1
         ranked(number)
         if number <= 2:
@@ -95,12 +104,14 @@ def standings(
                 best.append(score)
             else:
                 seconds[at] = score
+    rank += [counts[at] + 1 for at in members[counted:]]
+    best += [floor] * (len(place) - len(best))
     lead = [
         top - second if second > floor else max(top - floor, 0.0)
         for top, second in zip(best, seconds, strict=True)
     ]
     size = [
-        max(language_sizes.get(language, 0), count)
+        max(language_sizes.get(language, 0), count, 1)
         for language, count in zip(place, counts, strict=True)
     ]
     return Standings(values, list(place), members, rank, best, lead, size)
@@ -111,6 +122,8 @@ def language_standings(
     passage_languages: Sequence[str],
     language_sizes: Mapping[str, int],
     ranks: RankRange,
+    *,
+    by_words: bool = False,
 ) -> list[LanguageStanding]:
     """Return ``standings`` hit by hit."""
-    return standings(scores, passage_languages, language_sizes, ranks).each()
+    return standings(scores, passage_languages, language_sizes, ranks, by_words=by_words).each()

@@ -5,8 +5,9 @@ A hundred candidates are judged for every search, and ten of them are shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,34 @@ from app.core.types import FloatArray, Passage
 
 HIT_BYTES = 150
 """What ``Statements`` take for a candidate, about."""
+
+
+class LexicalOrder(NamedTuple):
+    """How candidates stand by their words, in hybrid retrieval.
+
+    Attributes:
+        scores: BM25, float64 of shape (n,); 0 where no word is shared with the query.
+        ranks: Positions by score and then by id, from 1, int64 of shape (n,); 0 where that is 0.
+    """
+
+    scores: FloatArray
+    ranks: NDArray[np.int64]
+
+
+def lexical_order(passages: Sequence[Passage], lexical: Mapping[str, float]) -> LexicalOrder:
+    """Return how candidates stand by their words.
+
+    Args:
+        passages: The candidates.
+        lexical: Id to lexical score of those that share a word with the query.
+    """
+    ids = [passage.id for passage in passages]
+    scores = np.array([lexical.get(passage_id, 0.0) for passage_id in ids], dtype=np.float64)
+    ranks = np.zeros(len(ids), dtype=np.int64)
+    places = [at for at in range(len(ids)) if scores[at] > 0.0]
+    places.sort(key=lambda at: (-scores[at], ids[at]))
+    ranks[places] = np.arange(1, len(places) + 1)
+    return LexicalOrder(scores, ranks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

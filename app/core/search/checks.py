@@ -104,8 +104,8 @@ def _check_needs_no_calibrator(request: SearchRequest) -> None:
 def _missing(request: SearchRequest) -> str:
     if request.retrieval == "hybrid":
         return (
-            "probabilities, and hybrid retrieval has none: calibrators are fitted on what is "
-            "found by vector alone. Leave one of the two out"
+            "probabilities, and hybrid retrieval has none: the loaded bundle has no calibrator "
+            "of what is found by vector and by words together. Leave one of the two out"
         )
     return "a calibrator, and the loaded bundle has none"
 

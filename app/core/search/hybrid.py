@@ -11,14 +11,15 @@ reason to put it lower. Its rank by score counts twice then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from app.core.calibration.words import RANKED
 from app.core.languages.codes import primary_language
 from app.core.lexical import query_words
-from app.core.search.candidates import Candidates, WordStatements
+from app.core.search.candidates import Candidates, LexicalOrder, WordStatements
 from app.core.types import (
     UNDETERMINED,
     FloatArray,
@@ -29,7 +30,7 @@ from app.core.types import (
     WordsQuery,
 )
 
-BY_WORDS = 50
+BY_WORDS = RANKED
 """How many passages are taken by words, beside the nearest ones."""
 
 RANK_CONSTANT = 60
@@ -78,27 +79,20 @@ def joined(
     return candidates, {**found.beside, **by_words}
 
 
-def fused(
-    candidates: Candidates, lexical: Mapping[str, float], query_language: str | None
-) -> Candidates:
+def fused(candidates: Candidates, lexical: LexicalOrder, query_language: str | None) -> Candidates:
     """Return the candidates with what words say of them, and what they are worth by both.
 
     Args:
         candidates: Best score first and then by id.
-        lexical: Id to lexical score of those that share a word with the query.
+        lexical: What words say of them.
         query_language: Its primary language; ``None`` where it is not known.
     """
-    ids = [passage.id for passage in candidates.passages]
-    scores = np.array([lexical.get(passage_id, 0.0) for passage_id in ids])
-    ranks = np.zeros(len(ids), dtype=np.int64)
-    places = [at for at in range(len(ids)) if scores[at] > 0.0]
-    places.sort(key=lambda at: (-scores[at], ids[at]))
-    ranks[places] = np.arange(1, len(places) + 1)
-    by_score = _worth(np.arange(1, len(ids) + 1))
+    ranks = lexical.ranks
+    by_score = _worth(np.arange(1, len(ranks) + 1))
     by_words = np.where(ranks > 0, _worth(ranks), 0.0)
     foreign = _foreign(candidates, query_language)
     by_words[foreign] = np.maximum(by_words[foreign], by_score[foreign])
-    words = WordStatements(scores, ranks, by_score + by_words)
+    words = WordStatements(lexical.scores, ranks, by_score + by_words)
     return replace(candidates, said=replace(candidates.said, words=words))
 
 

@@ -17,7 +17,7 @@ from app.core.calibration.standing import LanguageStanding
 from app.core.languages.bias import LanguageDiagnostics, diagnose
 from app.core.languages.codes import primary_language
 from app.core.languages.writing import is_unsure, known_posterior
-from app.core.search.candidates import Candidates, Statements
+from app.core.search.candidates import Candidates, LexicalOrder, Statements, lexical_order
 from app.core.search.types import (
     Hit,
     ListFacts,
@@ -39,11 +39,13 @@ class Judged:
         candidates: Best score first.
         answerable: P(the best-scoring hit is relevant), ``None`` without calibrator.
         facts: What the probabilities have in common.
+        words: How the candidates stand by their words; ``None`` in dense retrieval.
     """
 
     candidates: Candidates
     answerable: float | None
     facts: ListFacts
+    words: LexicalOrder | None = None
 
 
 def merge(found: Iterable[Sequence[ScoredPassage]]) -> list[ScoredPassage]:
@@ -60,13 +62,14 @@ def merge(found: Iterable[Sequence[ScoredPassage]]) -> list[ScoredPassage]:
     return sorted(merged.values(), key=lambda hit: (-hit.score, hit.passage.id))
 
 
-def judge(
+def judge(  # noqa: PLR0913 - hits, and all that is known of them
     candidates: Sequence[ScoredPassage],
     *,
     calibrator: Calibrator | None,
     census: Mapping[str, int],
     query: str,
     query_language: LanguageGuess,
+    lexical: Mapping[str, float] | None = None,
 ) -> Judged:
     """Give every candidate its probability.
 
@@ -77,18 +80,22 @@ def judge(
         census: Language to number of eligible passages.
         query: The query, which may be written unlike the language it is in.
         query_language: What is believed about its language.
+        lexical: Id to lexical score of those that share a word with the query, in hybrid
+            retrieval; ``None`` in dense.
     """
     posterior = known_posterior(query, query_language)
     passages = [candidate.passage for candidate in candidates]
     languages = [primary_language(passage.language) for passage in passages]
     # A passage may have been stored between counting and searching.
     corpus_size = max(sum(census.values()), len(candidates))
+    words = None if lexical is None else lexical_order(passages, lexical)
     served = ServedList(
         scores=np.array([c.score for c in candidates], dtype=np.float64),
         passage_languages=languages,
         query_posterior=posterior,
         corpus_size=corpus_size,
         language_sizes=_by_primary_language(census),
+        lexical_ranks=None if words is None else words.ranks,
     )
     calibrated = None if calibrator is None else calibrator.calibrate(served)
     return Judged(
@@ -97,6 +104,7 @@ def judge(
         ListFacts(
             census, posterior, None if calibrated is None else calibrated.background, corpus_size
         ),
+        words,
     )
 
 
@@ -167,6 +175,7 @@ class ShownBias:
         self._scores = [hit.score for hit in hits]
         self._probabilities = _probabilities(hits)
         self._standings = [hit.standing for hit in hits]
+        self._by_words = [_place_by_words(hit) for hit in hits]
         self._facts = facts
         self._query_language = known_language(query_language)
         self._calibrator = calibrator
@@ -194,7 +203,10 @@ class ShownBias:
         if not cross:
             return {}
         hits = [
-            _position(self._scores[n], languages[n], self._standings[n], self._facts) for n in cross
+            _position(
+                self._scores[n], languages[n], self._standings[n], self._by_words[n], self._facts
+            )
+            for n in cross
         ]
         offsets: defaultdict[str, list[float]] = defaultdict(list)
         for n, offset in zip(
@@ -247,13 +259,21 @@ def _explained(
     if request.explain == "none" or calibrator is None:
         return hit
     language = primary_language(hit.passage.language)
-    position = _position(hit.score, language, hit.standing, facts)
+    position = _position(hit.score, language, hit.standing, _place_by_words(hit), facts)
     full = request.explain == "full"
     return hit._replace(explanation=explain_hit(calibrator, position, full=full))
 
 
+def _place_by_words(hit: Hit) -> int | None:
+    return None if hit.lexical_score is None else hit.lexical_rank or 0
+
+
 def _position(
-    score: float, language: str, standing: LanguageStanding | None, facts: ListFacts
+    score: float,
+    language: str,
+    standing: LanguageStanding | None,
+    by_words: int | None,
+    facts: ListFacts,
 ) -> HitPosition:
     assert facts.background is not None  # there is a hit, and a calibrator
     assert standing is not None
@@ -264,6 +284,7 @@ def _position(
         background=facts.background,
         corpus_size=facts.corpus_size,
         query_posterior=facts.query_posterior,
+        lexical_rank=by_words,
     )
 
 
@@ -277,8 +298,8 @@ _NO_CALIBRATOR = SearchWarning(
 )
 _NO_HYBRID_CALIBRATOR = SearchWarning(
     "no_hybrid_calibrator",
-    "No calibrator was fitted on what is found by vector and by words together; probability is "
-    "null, and hits are ordered by reciprocal rank fusion.",
+    "The loaded bundle has no calibrator of what is found by vector and by words together; "
+    "probability is null, and hits are ordered by reciprocal rank fusion.",
 )
 
 

@@ -48,7 +48,7 @@ def rank(candidates: Candidates, request: SearchRequest) -> Ranking:
     """Order all candidates, and leave out what the request does not want.
 
     Equal hits are ordered by probability, then by score, then by id, so that the order is the
-    same each time; in hybrid retrieval by fusion instead of probability. Whatever the page, the
+    same each time; in hybrid retrieval without probabilities by fusion. Whatever the page, the
     whole list is ordered and cut: pages fit together.
     """
     probabilities = candidates.said.probabilities
@@ -91,7 +91,7 @@ def _ordered(
     # Candidates come by score and then by id, and sorting is stable: so fall all ties.
     if request.rank_by == "score":
         return list(range(len(candidates)))
-    if candidates.said.words is not None:
+    if candidates.said.words is not None and candidates.said.calibrated is None:
         return _descending(candidates.said.words.fusion)
     probabilities = candidates.said.probabilities
     if weights is None:

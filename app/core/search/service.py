@@ -73,6 +73,7 @@ class SearchService:
         encoder: Encodes the queries.
         store: Holds the passages.
         calibrator: States the probabilities; ``None`` where the bundle has none.
+        hybrid: States those of hybrid retrieval; ``None`` likewise.
         languages: Guesses the language of queries.
         memory: What is remembered between searches; by default this service's own.
         shadow: Judges the same hits, to be compared; what it says reaches no caller.
@@ -85,12 +86,14 @@ class SearchService:
         store: PassageStore,
         calibrator: Calibrator | None,
         languages: LanguageIdentifier,
+        hybrid: Calibrator | None = None,
         memory: SearchMemory | None = None,
         shadow: Calibrator | None = None,
     ) -> None:
         self._encoder = encoder
         self._store = store
         self._calibrator = calibrator
+        self._hybrid = hybrid
         self._languages = languages
         self._shadow = shadow
         self.memory = memory or SearchMemory()
@@ -98,11 +101,12 @@ class SearchService:
     def with_calibrators(
         self, calibrator: Calibrator | None, shadow: Calibrator | None
     ) -> SearchService:
-        """Return the same with other calibrators; searches under way keep theirs."""
+        """Return the same with others for dense retrieval; searches under way keep theirs."""
         return SearchService(
             encoder=self._encoder,
             store=self._store,
             calibrator=calibrator,
+            hybrid=self._hybrid,
             languages=self._languages,
             memory=self.memory,
             shadow=shadow,
@@ -200,8 +204,8 @@ class SearchService:
         return SearchTask(request, guess, where, census=await self._store.languages(where))
 
     def _judge_of(self, request: SearchRequest) -> Calibrator | None:
-        """Return what states the probabilities; nothing that was not fitted on such answers."""
-        return self._calibrator if request.retrieval == "dense" else None
+        """Return what states the probabilities: what was fitted on such answers, or nothing."""
+        return self._calibrator if request.retrieval == "dense" else self._hybrid
 
     def _query_language(self, request: SearchRequest) -> LanguageGuess:
         if request.query_language is None:
@@ -234,9 +238,8 @@ class SearchService:
         It is the same whatever is shown: neither the background, and with it each probability,
         nor the order may depend on how many hits the caller wants to see.
         """
-        return max(
-            (c.candidates for c in (self._calibrator, self._shadow) if c is not None), default=0
-        )
+        calibrators = self._calibrator, self._shadow, self._hybrid
+        return max((c.candidates for c in calibrators if c is not None), default=0)
 
     def _answer(
         self, task: SearchTask, candidates: Sequence[ScoredPassage], clock: StageClock
@@ -250,11 +253,12 @@ class SearchService:
             census=task.census,
             query=request.query,
             query_language=task.guess,
+            lexical=task.lexical,
         )
-        if task.lexical is None:
+        if judged.words is None:
             described = self._shadowed(judged.candidates, candidates, task)
         else:
-            described = fused(judged.candidates, task.lexical, known_language(task.guess))
+            described = fused(judged.candidates, judged.words, known_language(task.guess))
         clock.stage("calibrate")
         ranking = rank(described, request)
         threshold = calibrator.document.thresholds.answer if calibrator else None

@@ -46,7 +46,8 @@ class SearchRequest:
         candidates: How many of the nearest passages are ranked, ``MAX_LIMIT`` to
             ``MAX_CANDIDATES``. ``offset`` and ``limit`` stay within it.
         retrieval: ``dense`` looks for the nearest passages; ``hybrid`` also for those that share
-            words with the query, for which there is no probability.
+            words with the query. Each has a calibrator of its own, and so probabilities that are
+            two estimates of the same; no other option changes one.
         query_language: BCP-47 tag of the query; ``None`` to identify it.
         candidate_languages: Languages the identification may choose from.
         passage_languages: Only passages in these languages are eligible; a tag without

@@ -7,6 +7,7 @@ from app.core.bundle import load_bundle
 from app.core.calibration.document import dump_calibrator
 from app.core.errors import CalibrationError, CalibratorMismatchError, CalibratorShelfError
 from tests.bundles import calibrator_content, tiny_spec, write_tiny_bundle
+from tests.calibrators import HYBRID
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,9 @@ def test_what_does_not_fit_or_is_not_there_is_refused(shelf, bundle):
     other = shelf.add(another(1, query_prefix="query: "))
     with pytest.raises(CalibratorMismatchError, match="fitted for encoder"):
         shelf.promote(other.id, bundle)
+    of_words = shelf.add(dump_calibrator(calibrator_content(tiny_spec(), **HYBRID)))
+    with pytest.raises(CalibratorMismatchError, match="fitted on hybrid lists"):
+        shelf.promote(of_words.id, bundle)
     for name in ("ffffffffffff", "../choice", ""):
         with pytest.raises(CalibratorShelfError, match="no calibrator"):
             shelf.shadow(name, bundle)

@@ -51,6 +51,13 @@ def bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def hybrid_bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for the fake encoder with a calibrator of hybrid retrieval as well."""
+    directory = tmp_path_factory.mktemp("bundle") / "hybrid"
+    return write_tiny_bundle(directory, spec=FAKE_ENCODER_SPEC, hybrid=True)
+
+
+@pytest.fixture(scope="session")
 def uncalibrated_bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("bundle") / "uncalibrated"
     return write_tiny_bundle(directory, spec=FAKE_ENCODER_SPEC, calibrated=False)

@@ -80,3 +80,73 @@ async def test_in_a_batch_each_search_is_answered_as_it_wants(hybrid):
     assert first["response"]["hits"][0]["lexical_score"] is not None
     assert second["response"]["hits"][0]["probability"] is not None
     assert (third["status"], third["problem"]["errors"][0]["pointer"]) == (422, "/target_precision")
+
+
+@pytest.fixture
+async def calibrated(serve, hybrid_bundle_dir):
+    """The same with a bundle that has a calibrator of hybrid retrieval."""
+    async with serve(hybrid=True, bundle=hybrid_bundle_dir) as client:
+        assert (await client.post("/v1/passages", json=PARTS)).status_code == 200
+        yield client
+
+
+async def test_with_a_calibrator_of_its_own_hybrid_states_probabilities_and_says_whose(calibrated):
+    asked = {**QUESTION, "explain": "full", "diagnostics": ["calibration", "language"]}
+    body = (await calibrated.post("/v1/search", json=asked)).json()
+    dense = (await calibrated.post("/v1/search", json={"query": QUESTION["query"]})).json()
+    described = (await calibrated.get("/v1/calibration?retrieval=hybrid")).json()
+    assert "no_hybrid_calibrator" not in {warning["code"] for warning in body["warnings"]}
+    stated = [hit["probability"] for hit in body["hits"]]
+    assert stated == sorted(stated, reverse=True)
+    assert body["expected_relevant"] == pytest.approx(sum(stated))
+    assert body["answerable_probability"] is not None
+    assert body["model"]["calibrator"] == described["calibrator"]
+    assert body["model"]["calibrator"] != dense["model"]["calibrator"]
+    assert body["diagnostics"]["calibration"]["calibrator"] == described["calibrator"]
+    for hit in body["hits"]:
+        heads = hit["explanation"]["heads"]
+        assert hit["explanation"]["fusion"] > 0
+        whole = sum(head["share"] * head["probability"] for head in heads)
+        assert hit["probability"] == pytest.approx(whole)
+        assert any(term["feature"] == "log_lexical_rank" for term in heads[0]["terms"])
+
+
+async def test_there_is_no_feedback_on_hybrid_hits(calibrated):
+    body = (await calibrated.post("/v1/search", json=QUESTION)).json()
+    assert {hit["feedback_token"] for hit in body["hits"]} == {None}
+    dense = (await calibrated.post("/v1/search", json={"query": QUESTION["query"]})).json()
+    assert None not in {hit["feedback_token"] for hit in dense["hits"]}
+
+
+async def test_what_needs_probabilities_can_be_asked_then(calibrated):
+    response = await calibrated.post("/v1/search", json={**QUESTION, "min_probability": 0.01})
+    assert response.status_code == 200
+    assert all(hit["probability"] >= 0.01 for hit in response.json()["hits"])
+
+
+async def test_each_kind_of_retrieval_describes_its_calibrator(calibrated):
+    dense, hybrid = [
+        (await calibrated.get("/v1/calibration", params={"retrieval": kind})).json()
+        for kind in ("dense", "hybrid")
+    ]
+    assert (dense["retrieval"], hybrid["retrieval"]) == ("dense", "hybrid")
+    assert "log_lexical_rank" not in dense["heads"]["hit"]["features"]
+    assert "log_lexical_rank" in hybrid["heads"]["hit"]["features"]
+    assert dense == (await calibrated.get("/v1/calibration")).json()
+    path = "/v1/calibration/document?retrieval=hybrid"
+    document = (await calibrated.get(path)).json()
+    assert (document["id"], document["retrieval"]) == (hybrid["calibrator"], "hybrid")
+    collection = (await calibrated.get("/v1/collections/passages")).json()
+    assert collection["hybrid_calibrator"] == hybrid["calibrator"]
+    assert collection["calibrator"] == dense["calibrator"]
+
+
+async def test_without_one_it_says_so(hybrid):
+    described = (await hybrid.get("/v1/calibration?retrieval=hybrid")).json()
+    assert described.pop("retrieval") == "hybrid"
+    assert set(described.values()) == {None}
+    missing = await hybrid.get("/v1/calibration/document?retrieval=hybrid")
+    assert "no calibrator of hybrid" in problem_of(missing, 404, "not_found")["detail"]
+    assert (await hybrid.get("/v1/collections/passages")).json()["hybrid_calibrator"] is None
+    wrong = await hybrid.get("/v1/calibration?retrieval=sparse")
+    assert wrong.status_code == 422

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.bundles import calibrator_content, tiny_spec, write_tiny_bundle
+from app.settings import starter_bundle
+from tests.bundles import calibrator_content, copy_bundle, tiny_spec, write_tiny_bundle
 from tests.calibrators import PIECES
 
 ISOGLOT = [
@@ -72,8 +73,25 @@ def demo(browser, tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def demo_with_words(browser, tmp_path_factory) -> Iterator[str]:
-    """Address of a service that holds the demo corpus with its words indexed."""
-    env = environment(tmp_path_factory.mktemp("words"), ISOGLOT_HYBRID="true")
+    """Address of a service that holds the demo corpus with its words indexed.
+
+    Its bundle has no calibrator of hybrid retrieval.
+    """
+    with demo_of_words(tmp_path_factory.mktemp("words"), hybrid=False) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def demo_with_probable_words(browser, tmp_path_factory) -> Iterator[str]:
+    """The same with a bundle that has one, made for tests."""
+    with demo_of_words(tmp_path_factory.mktemp("words"), hybrid=True) as url:
+        yield url
+
+
+@contextmanager
+def demo_of_words(directory: Path, *, hybrid: bool) -> Iterator[str]:
+    bundle = copy_bundle(starter_bundle(), directory / "bundle", hybrid=hybrid)
+    env = environment(directory / "data", ISOGLOT_HYBRID="true", ISOGLOT_BUNDLE=str(bundle))
     with running("demo", env) as url:
         yield url
 

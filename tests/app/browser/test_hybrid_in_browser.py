@@ -120,3 +120,26 @@ def test_a_phone_shows_hits_without_probability_without_scrolling_sideways(
     page.locator(".hit summary").first.click()
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_with_a_calibrator_of_its_own_hits_have_bars_and_every_choice_is_on(
+    demo_with_probable_words, look_at
+):
+    page = look_at(f"{demo_with_probable_words}/?q={QUESTION}&retrieval=hybrid")
+    page.locator(".hit .probability").first.wait_for()
+    hits = api(demo_with_probable_words, QUESTION, retrieval="hybrid")["hits"]
+
+    assert ids(page) == [hit["id"] for hit in hits]
+    assert page.locator(".hit .bar").count() == len(hits)
+    assert page.locator("#warnings").inner_text() == ""
+    page.locator(".hit").first.locator("summary").click()
+    said = page.locator(".hit details[open]").first.inner_text()
+    assert "By its words it would be at rank" in said
+    assert "rank by words (log)" in said
+    page.click("#options > summary")
+    assert page.locator("#mode").is_enabled()
+    assert page.locator("#words").inner_text() == ""
+    with page.expect_response("**/v1/search") as answered:
+        page.select_option("#minimum", "0.1")
+    assert answered.value.status == 200
+    assert answered.value.request.post_data_json["min_probability"] == 0.1

@@ -5,6 +5,7 @@ import pytest
 
 from app.core.bundle import (
     CALIBRATOR_FILE,
+    HYBRID_CALIBRATOR_FILE,
     MANIFEST_FILE,
     REFERENCE_FILE,
     load_bundle,
@@ -17,7 +18,7 @@ from app.core.errors import (
     CalibratorMismatchError,
     UnsupportedSchemaError,
 )
-from tests.bundles import ONNX_FILE, calibrator_content, tiny_spec, write_tiny_bundle
+from tests.bundles import ONNX_FILE, calibrator_content, copy_bundle, tiny_spec, write_tiny_bundle
 
 
 @pytest.fixture
@@ -43,6 +44,27 @@ def test_a_written_bundle_loads_with_everything_in_it(directory):
 
 def test_a_bundle_without_calibrator_has_none(tmp_path):
     assert load_bundle(write_tiny_bundle(tmp_path / "b", calibrated=False)).calibrator is None
+
+
+def test_a_bundle_may_have_a_calibrator_of_hybrid_retrieval(tmp_path, directory):
+    assert load_bundle(directory).hybrid is None
+    hybrid = load_bundle(copy_bundle(directory, tmp_path / "hybrid", hybrid=True)).hybrid
+    assert hybrid is not None
+    assert hybrid.document.retrieval == "hybrid"
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(CALIBRATOR_FILE, HYBRID_CALIBRATOR_FILE), (HYBRID_CALIBRATOR_FILE, CALIBRATOR_FILE)],
+)
+def test_a_calibrator_of_other_lists_is_refused(tmp_path, directory, source, target):
+    bundle = copy_bundle(directory, tmp_path / "hybrid", hybrid=True)
+    (bundle / target).write_bytes((bundle / source).read_bytes())
+    manifest = load_bundle(directory).manifest
+    with pytest.raises(CalibratorMismatchError, match=f"{target} holds the calibrator of"):
+        write_manifest(
+            bundle, name="tiny", encoder=manifest.encoder, onnx=manifest.onnx, training={}
+        )
 
 
 def test_equal_content_has_an_equal_id_and_other_content_another(tmp_path):

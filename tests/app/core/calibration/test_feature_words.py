@@ -5,13 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from app.core.calibration.document import FIRST_HIT_FEATURES, HIT_FEATURES, POOLED_FEATURES
+from app.core.calibration.document import (
+    FIRST_HIT_FEATURES,
+    HIT_FEATURES,
+    HYBRID_FEATURES,
+    POOLED_FEATURES,
+)
 from app.core.calibration.feature_words import WORDS, feature_in_words
 
 PAGE = Path(__file__).parents[4] / "app" / "api" / "static" / "words.js"
 
 
-@pytest.mark.parametrize("name", sorted({*HIT_FEATURES, *POOLED_FEATURES, *FIRST_HIT_FEATURES}))
+FEATURES = {*HIT_FEATURES, *POOLED_FEATURES, *FIRST_HIT_FEATURES, *HYBRID_FEATURES}
+
+
+@pytest.mark.parametrize("name", sorted(FEATURES))
 def test_every_feature_of_a_calibrator_has_words(name):
     assert not set("*_") & set(feature_in_words(name))
     assert feature_in_words(name) != name

@@ -222,5 +222,5 @@ def the_moved(active: Calibrator, proposal: Proposal, labels: Labels) -> Calibra
 
 def standing(ones: FloatArray) -> dict[str, FloatArray]:
     names = {f.name for f in dataclasses.fields(HitFeatures)}
-    known = {"score", "background", "log_corpus", "same"}
+    known = {"score", "background", "log_corpus", "same", "words"}
     return dict.fromkeys(names - known, 0.0 * ones)

@@ -12,12 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.errors import InvalidInputError, WordsNotIndexedError
-from app.core.search.candidates import Candidates, Statements
-from app.core.search.hybrid import BY_WORDS, RANK_CONSTANT, fused, joined
+from app.core.search.candidates import Candidates, Statements, lexical_order
+from app.core.search.hybrid import BY_WORDS, RANK_CONSTANT, joined
+from app.core.search.hybrid import fused as fused_by
+from app.core.search.judging import judge
 from app.core.search.ranking import rank
 from app.core.search.types import Hit, SearchRequest
-from app.core.types import FoundByWords, Passage, PassageFilter, PassageWithWords, ScoredPassage
-from tests.calibrators import make_calibrator
+from app.core.types import (
+    FoundByWords,
+    LanguageGuess,
+    Passage,
+    PassageFilter,
+    PassageWithWords,
+    ScoredPassage,
+)
+from tests.calibrators import hybrid_calibrator, make_calibrator
 from tests.searching import random_passages, ranked_calibrator, searching
 
 QUERY = "why is the tide of the sea so high"
@@ -34,6 +43,11 @@ def candidates(*rows: tuple[str, float, str]) -> Candidates:
         [Passage(name, "text", language) for name, _, language in ordered],
         Statements(np.array([score for _, score, _ in ordered]), None),
     )
+
+
+def fused(found: Candidates, lexical: dict[str, float], language: str | None) -> Candidates:
+    """The candidates with what words say, given the lexical scores of some by id."""
+    return fused_by(found, lexical_order(found.passages, lexical), language)
 
 
 def ranked(found: Candidates, **options: Any) -> list[Hit]:
@@ -272,3 +286,94 @@ async def test_a_collection_without_words_refuses_that_search_alone():
         assert not isinstance(dense, Exception)
         assert isinstance(hybrid, WordsNotIndexedError)
         assert hybrid.pointer == "/retrieval"
+
+
+async def test_with_a_calibrator_of_its_own_hybrid_states_probabilities_and_is_ordered_by_them():
+    dense, hybrid = make_calibrator(), hybrid_calibrator()
+    async with searching(
+        random_passages(11, CORPUS), calibrator=dense, hybrid=hybrid, words=True
+    ) as opened:
+        found = await opened.service.search(HYBRID)
+        stated = [hit.probability or 0.0 for hit in found.hits]
+        assert 0.0 not in stated
+        assert stated == sorted(stated, reverse=True)
+        assert "no_hybrid_calibrator" not in {warning.code for warning in found.warnings}
+        assert found.calibrator is hybrid
+        assert found.expected_relevant == pytest.approx(sum(stated))
+        assert found.answerable_probability is not None
+        assert "uncalibrated" not in {hit.probability_source for hit in found.hits}
+        alone = await opened.service.search(DENSE)
+        assert alone.calibrator is dense
+        assert opened.service.memory.window.report().answers == 1
+
+
+async def test_of_two_alike_the_one_that_shares_words_is_more_probable():
+    alike = [Passage("with", "the moon", "en"), Passage("without", "the moon", "en")]
+    lexical = {"with": 3.0}
+    judged = judge(
+        [ScoredPassage(passage, 0.5) for passage in alike],
+        calibrator=hybrid_calibrator(),
+        census={"en": 2},
+        query="moon",
+        query_language=LanguageGuess({"en": 1.0}, "declared"),
+        lexical=lexical,
+    )
+    with_words, without = judged.candidates.hits()
+    assert (with_words.probability or 0.0) > (without.probability or 0.0)
+    assert judged.words is not None
+    assert judged.words.ranks.tolist() == [1, 0]
+
+
+@settings(max_examples=15, deadline=None)
+@given(seeds, st.sampled_from([{}, {"query_language": "en"}, {"query_language": "und"}]))
+def test_the_explanation_of_a_hybrid_probability_adds_up(seed, language):
+    async def compare() -> None:
+        async with searching(
+            random_passages(seed, CORPUS), hybrid=hybrid_calibrator(), words=True
+        ) as opened:
+            found = await opened.service.search(
+                SearchRequest(QUERY, retrieval="hybrid", limit=100, explain="full", **language)
+            )
+            for hit in found.hits:
+                assert hit.explanation is not None
+                heads = hit.explanation.heads
+                whole = sum(head.share * head.probability for head in heads)
+                assert hit.probability == pytest.approx(whole, abs=1e-9)
+            assert found.language.filtered_corpus_size == CORPUS
+
+    asyncio.run(compare())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_probability": 0.3},
+        {"target_precision": 0.3},
+        {"language_mode": "balance"},
+        {"language_mode": "prefer", "prefer": {"de": 1.0, "en": 0.5}},
+        {"rank_by": "score"},
+    ],
+)
+async def test_with_a_calibrator_of_its_own_everything_can_be_asked_of_hybrid(options):
+    async with searching(
+        random_passages(12, CORPUS), hybrid=hybrid_calibrator(), words=True
+    ) as opened:
+        whole = await opened.service.search(HYBRID)
+        asked = await opened.service.search(
+            SearchRequest(QUERY, retrieval="hybrid", limit=50, **options)
+        )
+        stated = {hit.passage.id: hit.probability for hit in whole.hits}
+        assert asked.hits
+        for hit in asked.hits:
+            assert hit.probability == stated.get(hit.passage.id, hit.probability)
+        if "min_probability" in options:
+            assert all((hit.probability or 0.0) >= 0.3 for hit in asked.hits)
+
+
+async def test_other_dense_calibrators_leave_that_of_hybrid_retrieval():
+    hybrid = hybrid_calibrator()
+    async with searching(random_passages(13, 30), hybrid=hybrid, words=True) as opened:
+        service = opened.service.with_calibrators(make_calibrator(), make_calibrator())
+        found = await service.search(HYBRID)
+        assert found.calibrator is hybrid
+        assert found.shadow is None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.core.search.types import Hit, SearchRequest
 from app.core.types import Filter, MatchAny, PassageFilter
-from tests.calibrators import PIECES, make_calibrator
+from tests.calibrators import PIECES, hybrid_calibrator, make_calibrator
 from tests.searching import LANGUAGES, RANKED, random_passages, ranked_calibrator, searching
 
 QUERY = "why is the tide of the sea so high"
@@ -36,24 +36,28 @@ preferences = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=20, deadline=None)
-@given(seeds, presentations | preferences, st.sampled_from([None, PIECES]))
-def test_no_option_changes_the_probability_of_a_hit(seed, options, pieces):
+@settings(max_examples=40, deadline=None)
+@given(
+    seeds,
+    presentations | preferences,
+    st.sampled_from([None, PIECES]),
+    st.sampled_from(["dense", "hybrid"]),
+)
+def test_no_option_changes_the_probability_of_a_hit_in_one_kind_of_retrieval(
+    seed, options, pieces, retrieval
+):
     async def compare() -> None:
         passages = random_passages(seed, CORPUS)
-        calibrator = make_calibrator(hit=RANKED, score_pieces=pieces)
-        async with searching(passages, calibrator=calibrator) as opened:
-            everything = await opened.service.search(
-                SearchRequest(QUERY, limit=100, candidates=1000, query_language="en")
-            )
-            rest = await opened.service.search(
-                SearchRequest(QUERY, limit=100, offset=100, candidates=1000, query_language="en")
-            )
+        dense = make_calibrator(hit=RANKED, score_pieces=pieces)
+        hybrid = hybrid_calibrator(score_pieces=pieces)
+        asked = {"query_language": "en", "retrieval": retrieval}
+        every = {"limit": 100, "candidates": 1000, **asked}
+        async with searching(passages, calibrator=dense, hybrid=hybrid, words=True) as opened:
+            everything = await opened.service.search(SearchRequest(QUERY, **every))
+            rest = await opened.service.search(SearchRequest(QUERY, offset=100, **every))
             stated = {hit.passage.id: hit.probability for hit in [*everything.hits, *rest.hits]}
             assert len(stated) == CORPUS
-            changed = await opened.service.search(
-                SearchRequest(QUERY, query_language="en", **options)
-            )
+            changed = await opened.service.search(SearchRequest(QUERY, **asked, **options))
             assert {hit.passage.id: hit.probability for hit in changed.hits} == {
                 hit.passage.id: stated[hit.passage.id] for hit in changed.hits
             }
