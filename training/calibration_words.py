@@ -47,7 +47,8 @@ def _fit_within(
 ) -> FittedHead:
     design = np.column_stack([data.columns[name] for name in features])
     level = base.intercept + base.weight("same")
-    towards = LinearLogit(np.array([base.weight(name) for name in features]), level)
+    weights = [base.weight(name) + base.weight(f"same*{name}") for name in features]
+    towards = LinearLogit(np.array(weights), level)
     choice = choose_ridge(
         design,
         data.relevant,

@@ -6,11 +6,19 @@ import pytest
 
 from app.core.calibration.calibrator import Calibrator, sigmoid
 from app.core.calibration.document import EncoderBinding, parse_calibrator
+from app.core.calibration.words import log_lexical_rank
 from app.core.errors import CalibrationError
-from training.calibrate import balanced_weights, calibrator_text, fit_heads, hit_data
+from training.calibrate import (
+    balanced_weights,
+    calibrator_text,
+    fit_heads,
+    fit_hit_head,
+    hit_data,
+)
 from training.calibration_config import CalibrationConfig, load_calibration_config
 from training.calibration_data import CalibrationHits
-from training.calibration_heads import fit_head
+from training.calibration_heads import FittedHead, HeadData, fit_head
+from training.calibration_words import fit_with_words
 from training.errors import ConfigError
 from training.served import HitTable
 
@@ -208,3 +216,50 @@ def test_a_configuration_that_cannot_be_used_says_why(tmp_path, text, message):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         load_calibration_config(path)
+
+
+def hybrid_head(*, upside_down: bool = False) -> tuple[HeadData, FittedHead, FittedHead]:
+    """Same-language rows, a head without words, and the one that words were added to."""
+    collected = simulate(20_000)
+    settings = config(features=tuple(TRUTH))
+    base = fit_hit_head(collected, settings)[0]
+    own = collected.where(collected.hits.same & (collected.source == 0))
+    data = hit_data(own, settings, None)
+    # Relevant hits rank higher by words; where they say it all, lower scores are left to say less.
+    rank = np.where(data.relevant > 0.0, 1, 40) if upside_down else 3 - 2 * own.hits.relevant
+    columns = dict(data.columns)
+    if upside_down:
+        columns["score"] = columns["score"] - 2.0 * data.relevant
+    words = {"log_lexical_rank": log_lexical_rank(np.asarray(rank) + np.arange(len(rank)) % 3)}
+    data = replace(data, columns={**columns, **words})
+    return data, base, fit_with_words(base, data, (1.0,))
+
+
+def test_words_are_added_within_one_language_and_nowhere_else():
+    data, base, head = hybrid_head()
+    names = [name for name in TRUTH if "same" not in name]
+    cross = [head.head.weight(name) for name in names]
+    assert cross == pytest.approx([base.head.weight(name) for name in names])
+    assert head.head.intercept == pytest.approx(base.head.intercept)
+    assert head.head.weight("log_lexical_rank") == 0.0
+    assert head.head.weight("same*log_lexical_rank") < -0.3
+    products = {f"same*{name}": values for name, values in data.columns.items()}
+    stated = sigmoid(head.head.logit({**data.columns, **products}))
+    assert stated.sum() == pytest.approx(data.relevant.sum(), rel=0.02)
+
+
+def test_how_well_the_parameters_are_known_is_that_of_both_fits():
+    _, base, head = hybrid_head()
+    names = head.head.features
+    whole, own = head.head.covariance_matrix(), base.head.covariance_matrix()
+    score = names.index("score"), base.head.features.index("score")
+    assert whole[score[0], score[0]] == pytest.approx(own[score[1], score[1]])
+    product = names.index("same*score")
+    assert whole[product, product] > whole[score[0], score[0]]
+    assert whole[product, score[0]] == pytest.approx(-own[score[1], score[1]])
+
+
+def test_where_words_say_it_all_the_laws_still_hold():
+    _, _, head = hybrid_head(upside_down=True)
+    assert head.head.weight("score") + head.head.weight("same*score") > 0.0
+    assert head.head.weight("same*log_lexical_rank") <= 0.0
