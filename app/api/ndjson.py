@@ -28,6 +28,7 @@ from app.api.strict_json import NDJSON_MEDIA_TYPE, MalformedJsonError, parse_jso
 from app.core.errors import InvalidInputError, IsoglotError
 from app.core.passages.entries import Entry, Rejected, Stored
 from app.core.passages.ingest import IngestService
+from app.core.pauses import Pauses
 from app.telemetry.metrics import Metrics
 
 _SPOOL_BYTES = 1 << 20
@@ -113,7 +114,9 @@ class NdjsonUpload(Response):
         stream = self._request.stream()
         lines = split_lines(unpacked(stream) if self._options.is_gzip else stream)
         async for piece in pieces(lines):
+            pauses = Pauses()
             for answer in await self._answer(piece):
+                await pauses.due()
                 _count(total, answer)
                 answers.write(answer.model_dump_json(exclude_none=True).encode() + b"\n")
             if total.rejected and self._options.on_error == "abort":
@@ -126,7 +129,9 @@ class NdjsonUpload(Response):
 
     async def _answer(self, piece: Sequence[Line]) -> list[LineAnswer]:
         judged: list[tuple[Line, Entry | LineAnswer]] = []
+        pauses = Pauses()
         for line in piece:
+            await pauses.due()
             judged.append((line, self._parse(line)))
             if isinstance(judged[-1][1], LineAnswer) and self._options.on_error == "abort":
                 break

@@ -17,6 +17,9 @@ from app.core.types import NearestQuery, ScoredPassage
 MAX_SHARED = 16
 """Queries in one call, unless one caller alone has more: the event loop waits for all of them."""
 
+ANSWERED_A_TURN = 4
+"""Callers that go on in one turn of the event loop: what they make of answers holds it, too."""
+
 Answers = list[list[ScoredPassage]]
 
 
@@ -36,20 +39,33 @@ class SharedSearches:
     def __init__(self, search: Callable[[Sequence[NearestQuery]], Answers]) -> None:
         self._search = search
         self._waiting: deque[_Waiting] = deque()
+        self._answered: deque[tuple[_Waiting, Answers]] = deque()
+        self._is_busy = False
 
     async def search(self, queries: Sequence[NearestQuery]) -> Answers:
         """Answer queries; raises what the engine does about these, or whatever happens to all."""
         loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._answer)
         waiting = _Waiting(queries, loop.create_future())
         self._waiting.append(waiting)
+        if not self._is_busy:
+            self._is_busy = True
+            loop.call_soon(self._turn)
         return await waiting.done
+
+    def _turn(self) -> None:
+        """Hand out answers, or get more where none are left."""
+        if not self._answered:
+            self._answer()
+        for _ in range(min(ANSWERED_A_TURN, len(self._answered))):
+            each, found = self._answered.popleft()
+            if not each.done.done():  # it may have been cancelled
+                each.done.set_result(found)
+        self._is_busy = bool(self._answered or self._waiting)
+        if self._is_busy:
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def _answer(self) -> None:
         batch = self._next()
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._answer)
         if not batch:
             return
         try:
@@ -62,7 +78,7 @@ class SharedSearches:
             return
         start = 0
         for each in batch:
-            each.done.set_result(found[start : start + len(each.queries)])
+            self._answered.append((each, found[start : start + len(each.queries)]))
             start += len(each.queries)
 
     def _answer_alone(self, batch: Sequence[_Waiting]) -> None:

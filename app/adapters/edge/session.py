@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -15,13 +16,22 @@ from app.adapters.edge.log import sync_log
 from app.adapters.edge.shard import PassageShard
 from app.adapters.stored_files import in_thread, sync_tree
 from app.core.errors import StoreError, StoreUnavailableError
-from app.core.types import ANY_PASSAGE, CollectionSpec
+from app.core.pauses import pause
+from app.core.types import ANY_PASSAGE, CollectionSpec, EmbeddedPassage
 
 T = TypeVar("T")
 
 CHUNK = 32
-"""Passages written between two breaths of the event loop: about 2 ms at 384 dimensions. Four times
-as many take the engine no less time each, and everything else waits for them."""
+"""Passages written between two breaths of the event loop at most. Four times as many take the
+engine no less time each, and everything else waits for them."""
+
+MIN_CHUNK = 8
+"""Below this a call costs more than its passages."""
+
+CHUNK_SECONDS = 0.002
+"""How long a chunk should take: on a slow machine, or with large vectors, it has fewer passages."""
+
+_NEWEST_SHARE = 0.25
 
 PAGE = 128
 """Passages read between two breaths."""
@@ -52,6 +62,7 @@ class EdgeSession:
         closing: Whether ``end`` has been called; nothing new is begun from then on.
         ended: Whether the directory has been let go of.
         build: The index build that is running, if one is.
+        chunk: Passages to write next before a breath.
     """
 
     spec: CollectionSpec
@@ -59,10 +70,12 @@ class EdgeSession:
     closing: bool = False
     ended: bool = False
     build: IndexBuild | None = None
+    chunk: int = CHUNK
     _directory: CollectionDirectory = field(kw_only=True)
     _shard_path: Path = field(kw_only=True)
     _unflushed: int = 0
     _unsynced: int = 0
+    _seconds: float = CHUNK_SECONDS / CHUNK
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
@@ -171,6 +184,15 @@ class EdgeSession:
         if self.build is not None:
             self.build.touched.update(ids)
 
+    def write(self, chunk: Sequence[EmbeddedPassage]) -> None:
+        """Insert or replace passages that have been validated, and pace the next ones by it."""
+        self.will_write([embedded.passage.id for embedded in chunk])
+        began = time.perf_counter()
+        self.shard.upsert(chunk)
+        seconds, count = time.perf_counter() - began, len(chunk)
+        self._seconds += _NEWEST_SHARE * (seconds / count - self._seconds)
+        self.chunk = max(MIN_CHUNK, min(CHUNK, int(CHUNK_SECONDS / self._seconds)))
+
     def flush(self) -> None:
         """Make every write survive loss of power, and let the log shrink; everything waits."""
         self.shard.flush()
@@ -187,7 +209,7 @@ class EdgeSession:
             self.flush()
         elif self._unsynced >= sync_every:
             await self.sync()
-        await asyncio.sleep(0)
+        await pause()
 
     def new_build(self) -> IndexBuild:
         """Begin to note what a build has to catch up with."""

@@ -2,9 +2,9 @@
 
 The engine holds the GIL during every call, so a thread would keep the event loop no freer.
 Therefore engine calls run on the loop, and no method awaits between taking the shard and using
-it: nothing runs beside a swap or a close, and readers need no lock. Long writes are cut into
-chunks with a breath between them; writers share one lock, so that they never run beside each
-other, beside the copying of the shard, or beside a swap.
+it: nothing runs beside a swap or a close, and readers need no lock. Long writes and
+reads are cut into chunks with a breath between them; writers share one lock, so that they never
+run beside each other, beside the copying of the shard, or beside a swap.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from app.adapters.store_validation import (
     validate_scan,
 )
 from app.core.errors import CountMismatchError, StoreError, StoreUnavailableError
+from app.core.pauses import pause
 from app.core.types import (
     ANY_PASSAGE,
     BuildReport,
@@ -142,10 +143,11 @@ class EdgePassageStore:
         session = self._opened()
         validate_passages(passages, session.spec.dim)
         async with session.writing():
-            for chunk in chunked(passages):
+            start = 0
+            while chunk := passages[start : start + session.chunk]:
                 require_room(self._root, reserve=self._reserve)
-                session.will_write([embedded.passage.id for embedded in chunk])
-                session.shard.upsert(chunk)
+                session.write(chunk)
+                start += len(chunk)
                 await self._breathe(session)
             if durable:
                 await session.sync()
@@ -196,8 +198,11 @@ class EdgePassageStore:
 
     async def content_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the content hash of every passage that exists; empty where it has none."""
-        shard = self._opened().shard
-        return shard.content_hashes([passage_id for passage_id in ids if is_usable_id(passage_id)])
+        hashes: dict[str, str] = {}
+        for chunk in chunked([passage_id for passage_id in ids if is_usable_id(passage_id)]):
+            hashes |= self._opened().shard.content_hashes(chunk)
+            await pause()
+        return hashes
 
     async def scan(
         self, *, limit: int, where: PassageFilter = ANY_PASSAGE, after: str | None = None

@@ -21,6 +21,7 @@ from app.core.passages.entries import (
     id_of,
 )
 from app.core.passages.fields import kind_problem
+from app.core.pauses import Pauses
 from app.core.ports import LanguageIdentifier, PassageWriter, TextSplitter
 from app.core.types import (
     UNDETERMINED,
@@ -97,7 +98,9 @@ class IngestService:
                 Nothing was written.
         """
         groups: list[list[Passage]] = []
+        pauses = Pauses()
         for index, entry in enumerate(entries):
+            await pauses.due()
             try:
                 # In a thread: cutting up a long text would hold up the event loop.
                 groups.append(await self._pieces(self.check(entry)))
@@ -190,7 +193,9 @@ class IngestService:
         known = dict(await self._store.content_hashes(sorted(ids)))
         statuses: list[list[Status]] = [[] for _ in groups]
         changed: dict[str, tuple[int, Passage, str]] = {}
+        pauses = Pauses()
         for index, passage in flat:
+            await pauses.due()
             digest = content_hash(passage)
             status = _status(known.get(passage.id), digest)
             statuses[index].append(status)

@@ -1,9 +1,14 @@
 import asyncio
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from app.adapters.edge.searches import MAX_SHARED, SharedSearches
+from app.adapters.edge.searches import (
+    ANSWERED_A_TURN,
+    MAX_SHARED,
+    SharedSearches,
+)
 from app.core.errors import StoreError
 from app.core.types import NearestQuery, Passage, ScoredPassage
 
@@ -97,3 +102,23 @@ async def test_a_search_that_fails_does_not_take_others_with_it():
     )
     assert ids(good) == ["1"]
     assert isinstance(bad, StoreError)
+
+
+async def test_only_a_few_callers_go_on_in_one_turn_of_the_loop():
+    shared = SharedSearches(Engine().search)
+    tasks = [asyncio.create_task(shared.search([query(n)])) for n in range(3 * ANSWERED_A_TURN)]
+    done = [0]
+    while done[-1] < len(tasks):
+        await asyncio.sleep(0)
+        done.append(sum(task.done() for task in tasks))
+    assert max(after - before for before, after in pairwise(done)) == ANSWERED_A_TURN
+
+
+async def test_who_is_gone_when_answers_are_handed_out_takes_no_answer_from_others():
+    shared = SharedSearches(Engine().search)
+    count = 4 * ANSWERED_A_TURN
+    tasks = [asyncio.create_task(shared.search([query(n)])) for n in range(count)]
+    await tasks[0]
+    tasks[-1].cancel()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [ids(f) for f in found if isinstance(f, list)] == [[str(n)] for n in range(count - 1)]
