@@ -38,6 +38,7 @@ LOG_FILES = frozenset(f"{LOG_FILE}{end}" for end in ("", "-wal", "-shm", "-journ
 """The feedback log in a data directory."""
 
 _BLOCK = 1 << 20
+_HOLE = bytes(_BLOCK)
 
 OnBytes = Callable[[int, int], None]
 """Is told how many bytes are done, and how many there are."""
@@ -117,10 +118,11 @@ def copy_with_holes(source: IO[bytes], target: Path) -> str:
     with target.open("wb") as file:
         while block := source.read(_BLOCK):
             digest.update(block)
-            if block.strip(b"\0"):
-                file.write(block)
-            else:
+            # Compared, not searched: of a collection of three passages 159 MB are nearly all holes.
+            if block == _HOLE[: len(block)]:
                 file.seek(len(block), os.SEEK_CUR)
+            else:
+                file.write(block)
         file.truncate()
     return digest.hexdigest()
 
