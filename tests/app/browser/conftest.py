@@ -25,7 +25,7 @@ ISOGLOT = [
     "import sys; sys.argv[0] = 'isoglot'; from app.cli import main; main()",
 ]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WAIT_MS = 20_000
+WAIT_MS = 60_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
