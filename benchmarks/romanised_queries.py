@@ -4,7 +4,9 @@
 
 Caught: sentences of languages with another script, in the Latin letters that people type them in
 (``romanised.tsv``, written for this, none of them by a user). Lost: real questions of Latin-script
-languages whose guess is not sure (MIRACL and MKQA under the data root). Then the price: what the
+languages whose guess is not sure (MIRACL and MKQA under the data root). Both again by the number of
+words, were texts of any number of words judged so: headings of course sections, and parts of the
+romanised sentences. Then the price: what the
 questions of TyDi dev (tr: TQuAD dev, fr: PIAF) are told by the pooled head and by those of the
 guess, as expected / observed relevant hits among the first twenty passages in their language. With
 ``--romanise`` also what other questions are told, in Latin letters by uroman, which has to be
@@ -38,6 +40,9 @@ MIRACL = ("de", "en", "es", "fr", "fi", "id", "sw", "yo")
 MKQA = ("en", "es", "tr", "fi", "ms", "sv")
 TYDI = ("en", "fi", "id", "sw")
 OTHERS = {"tr": "tquad/dev.tr.jsonl.gz", "fr": "piaf/all.fr.jsonl.gz"}
+HEADINGS = ("de", "en", "es", "fr", "it", "pt", "tr", "vi")
+MOST_WORDS = 6
+SAMPLE = 500
 MOST_ASKED = 1000
 TYDI_OTHER = {"ar": "ara", "bn": "ben", "ko": "kor", "ru": "rus", "te": "tel"}
 ROMANISED = 150
@@ -57,6 +62,7 @@ def main() -> None:
     given = parser.parse_args()
     unsure(written(), "caught")
     unsure(real(given.data_root, given.queries), "lost")
+    by_words(given.data_root)
     asyncio.run(price(given.data_root, romanise=given.romanise))
 
 
@@ -64,24 +70,55 @@ def unsure(texts: Texts, name: str) -> None:
     """Print the share of unsure guesses by language, for several thresholds."""
     identifier = FastTextIdentifier()
     guesses = {
-        language: [identifier.identify(text) for text in each] for language, each in texts.items()
+        language: [(text, identifier.identify(text)) for text in each]
+        for language, each in texts.items()
     }
-    guesses["all"] = [guess for each in guesses.values() for guess in each]
+    guesses["all"] = [pair for each in guesses.values() for pair in each]
     columns = [f"below {threshold}" for threshold in THRESHOLDS]
     print(f"| {name} | n | {' | '.join(columns)} | below {writing.SURE}, no relatives |")
     print("| --- | --- |" + " --- |" * (len(columns) + 1))
     for language, each in guesses.items():
         shares = [_share(each, threshold) for threshold in THRESHOLDS]
-        shares.append(sum(guess.confidence < writing.SURE for guess in each) / len(each))
+        shares.append(
+            sum(
+                guess.confidence < writing.SURE and len(text.split()) >= writing.ENOUGH_WORDS
+                for text, guess in each
+            )
+            / len(each)
+        )
         print(f"| {language} | {len(each)} | {' | '.join(f'{share:.3f}' for share in shares)} |")
 
 
-def _share(guesses: Sequence[LanguageGuess], threshold: float) -> float:
+def _share(guesses: Sequence[tuple[str, LanguageGuess]], threshold: float) -> float:
     kept, writing.SURE = writing.SURE, threshold
     try:
-        return sum(writing.is_unsure(guess) for guess in guesses) / len(guesses)
+        return sum(not writing.known_posterior(*pair) for pair in guesses) / len(guesses)
     finally:
         writing.SURE = kept
+
+
+def by_words(root: Path) -> None:
+    """Print the share of unsure guesses by number of words: headings, and romanised parts."""
+    identifier, draw = FastTextIdentifier(), random.Random(0)
+    headings = defaultdict(set)
+    for row in _rows(root / "course-sections/qa.jsonl.gz"):
+        if row["lang"] in HEADINGS:
+            headings[len(row["question"].split())].add(row["question"])
+    sentences = [text.split() for each in written().values() for text in each]
+    print("| words | headings | lost | romanised parts | caught |")
+    print("| --- | --- | --- | --- | --- |")
+    for words in range(1, MOST_WORDS + 1):
+        parts = [
+            " ".join(sentence[start : start + words])
+            for sentence in sentences
+            for start in range(0, len(sentence) - words + 1, words)
+        ]
+        cells = []
+        for texts in (sorted(headings[words]), parts):
+            some = draw.sample(texts, min(SAMPLE, len(texts)))
+            unsure_ones = sum(writing.is_unsure(identifier.identify(text)) for text in some)
+            cells.append(f"{len(some)} | {unsure_ones / len(some):.2f}")
+        print(f"| {words} | {' | '.join(cells)} |")
 
 
 def written() -> Texts:
@@ -144,12 +181,13 @@ async def price(root: Path, *, romanise: bool) -> None:
 
 async def _row(runtime: Runtime, language: str, name: str, asked: Sequence[tuple[str, str]]) -> str:
     own = language.partition("-")[0]
-    kept = writing.SURE
+    kept = writing.SURE, writing.ENOUGH_WORDS
     told_by = []
+    writing.ENOUGH_WORDS = 1
     for threshold in (2.0, 0.0):  # every guess is unsure, none is
         writing.SURE = threshold
         told_by.append(await told(runtime, asked, own))
-    writing.SURE = kept
+    writing.SURE, writing.ENOUGH_WORDS = kept
     cells = " | ".join(f"{ratio:.2f} | {loss:.4f}" for _, ratio, loss in told_by)
     return f"| {language} | {name} | {len(asked)} | {told_by[0][0]} | {cells} |"
 

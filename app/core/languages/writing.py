@@ -3,7 +3,7 @@
 Calibrators are fitted on questions in the script of their language. For "mera phone charge nahi
 ho raha" or "मेरा phone charge नहीं हो रहा" the language may be known, but not what a calibrator for
 it would say: such queries go to the pooled head, which looks at no language. Where nobody says
-what language a text in Latin letters is in, and the guess is not sure, it may be such a query:
+what language some words in Latin letters are in, and the guess is not sure, it may be such a query:
 docs/decisions/0007-undeclared-romanised-queries.md measures that.
 """
 
@@ -33,7 +33,10 @@ for a second language. Names, brands and abbreviations have capitals and do not 
 
 
 SURE = 0.7
-"""A guess of the language of a text in Latin letters that is less sure is taken for none."""
+"""A guess of the language of a text in Latin letters that is less sure is taken for none ..."""
+
+ENOUGH_WORDS = 4
+"""... where the text has so many words: of fewer hardly any guess is sure, in any language."""
 
 _RELATIVES = ("id jv min ms su", "da nn no sv", "bs hr sh sr", "cs sk")
 _FAMILY = {language: family for family in _RELATIVES for language in family.split()}
@@ -50,13 +53,15 @@ def known_posterior(text: str, guess: LanguageGuess) -> dict[str, float]:
 
     Returns:
         Primary subtag to probability; what is missing to 1 belongs to the pooled head. Empty for
-        a mixed text, and for one in Latin letters whose language was guessed without being sure;
+        a mixed text, and for some words in Latin letters whose language is guessed, not known;
         without the languages that have another script where the text is in Latin letters; without
         romanised variants (``hi-Latn``).
     """
     posterior = guess.posterior
     latin, other = _words(text)
-    if (other and _is_mixed(latin, other)) or (latin and not other and is_unsure(guess)):
+    if other and _is_mixed(latin, other):
+        return {}
+    if not other and len(latin) >= ENOUGH_WORDS and is_unsure(guess):
         return {}
     merged: dict[str, float] = {}
     for tag, probability in posterior.items():

@@ -49,8 +49,15 @@ def test_a_guess_for_latin_letters_that_is_not_sure_is_no_language():
     assert known_posterior("mera phone charge nahi ho raha", declared(unsure)) == unsure
 
 
+@pytest.mark.parametrize("text", ["flat tyre", "how rainbows form", "e-mail"])
+def test_of_a_few_words_an_unsure_guess_stays_a_mixture(text):
+    unsure = {"en": 0.4, "de": 0.3, "sw": 0.2}
+    assert known_posterior(text, detected(unsure)) == unsure
+
+
 def test_a_guess_that_is_sure_keeps_its_whole_posterior():
-    assert known_posterior("where", detected({"en": SURE, "de": 0.3})) == {"en": SURE, "de": 0.3}
+    sure = {"en": SURE, "de": 0.3}
+    assert known_posterior("where do rainbows end", detected(sure)) == sure
 
 
 def test_in_other_letters_an_unsure_guess_stays_a_mixture():
