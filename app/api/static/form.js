@@ -27,7 +27,7 @@ const COVERAGE = {
 
 const EXAMPLES = [
   ["de", "Wie finde ich das Loch im Fahrradschlauch?"],
-  ["en", "Why is putting ice on a burn a bad idea?"],
+  ["en", "How many satellites does a GPS receiver need for a fix?"],
   ["ar", "كم دقيقة يجب تبريد حرق صغير بالماء الجاري؟"],
   ["es", "¿Qué alimentos estropean una sartén de hierro?"],
   ["hi", "साइकिल का पंक्चर कैसे ठीक करें?"],
