@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from app.core.calibration.calibrator import Calibrator, HitFeatures, ServedList
+from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import read_calibrator
+from app.core.calibration.lists import HitFeatures, ServedList
 from app.settings import starter_bundle
 
 HITS = 50

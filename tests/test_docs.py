@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from app.api.problem_kinds import CORE_KINDS
 from app.api.schemas.search import SearchBody
 from app.cli.application import cli as isoglot
-from app.core.calibration import calibrator as calibration
+from app.core.calibration.lists import CalibratedList
 from app.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +56,7 @@ def test_every_member_of_a_search_request_is_described():
 
 def test_every_source_of_a_probability_is_described():
     page = text("docs/probability.md")
-    for source in re.findall(r"``([a-z]+(?::[a-z]+)?)``", calibration.CalibratedList.__doc__ or ""):
+    for source in re.findall(r"``([a-z]+(?::[a-z]+)?)``", CalibratedList.__doc__ or ""):
         assert f"`{source}`" in page
 
 

@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.calibration.calibrator import HitFeatures, background_score
 from app.core.calibration.document import RankRange
+from app.core.calibration.lists import HitFeatures, background_score
 from app.core.calibration.score_pieces import ScorePieces
 from app.core.calibration.standing import language_standings
 from app.core.types import BoolArray, FloatArray, VectorArray

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.core.calibration.calibrator import HitFeatures, background_score
+from app.core.calibration.lists import HitFeatures, background_score
 from app.core.calibration.words import log_lexical_rank
 from app.core.search.hybrid import BY_WORDS
 from app.core.types import BoolArray, VectorArray

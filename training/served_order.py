@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.core.calibration.calibrator import Calibrator, ServedList
+from app.core.calibration.calibrator import Calibrator
+from app.core.calibration.lists import ServedList
 from app.core.search.types import DEFAULT_CANDIDATES
 from app.core.types import FloatArray
 from training.evaluate import EmbeddedSet

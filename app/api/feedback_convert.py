@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from app.api.schemas.feedback import FeedbackIn, FeedbackOut
-from app.core.calibration.calibrator import relation_posterior
+from app.core.calibration.lists import relation_posterior
 from app.core.errors import InvalidInputError
 from app.core.feedback.entries import Judgement, Label, Statement
 from app.core.feedback.service import FeedbackService, Receipt

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from app.core.calibration.calibrator import ServedList
+from app.core.calibration.lists import ServedList
 from tests.calibrators import make_calibrator
 from tests.searching import RANKED
 from tests.training.sets import parallel_set, with_random_vectors

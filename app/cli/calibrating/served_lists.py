@@ -12,8 +12,9 @@ import numpy as np
 from app.api.schemas.answer import SearchResponse
 from app.cli.calibrating.judgements import JudgedQuery
 from app.core.calibration.assess import Sample
-from app.core.calibration.calibrator import Calibrator, HitFeatures, ServedList, background_score
+from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.judged import JudgedHits
+from app.core.calibration.lists import HitFeatures, ServedList, background_score
 from app.core.calibration.score_pieces import ScorePieces
 from app.core.errors import CalibrationError
 from app.core.languages.codes import primary_language

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.core.calibration.calibrator import Calibrator, HitFeatures, sigmoid
+from app.core.calibration.calibrator import Calibrator, sigmoid
 from app.core.calibration.compiled import QueryLanguages, Relation, Share
+from app.core.calibration.lists import HitFeatures
 from app.core.calibration.parts import LanguageOffset, LinearHead
 from app.core.calibration.standing import LanguageStanding
 from app.core.calibration.words import log_lexical_rank

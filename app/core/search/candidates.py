@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.calibration.calibrator import CalibratedList
+from app.core.calibration.lists import CalibratedList
 from app.core.search.types import Hit
 from app.core.types import FloatArray, Passage
 

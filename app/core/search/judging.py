@@ -10,8 +10,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from app.core.calibration.calibrator import Calibrator, ServedList
+from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.explanation import HitPosition, explain_hit, score_offsets
+from app.core.calibration.lists import ServedList
 from app.core.calibration.parts import Threshold
 from app.core.calibration.standing import LanguageStanding
 from app.core.languages.bias import LanguageDiagnostics, diagnose

@@ -5,7 +5,7 @@ import pytest
 
 from app.cli.calibrating.judgements import JudgedQuery
 from app.cli.calibrating.served_lists import QueryList, judged_hits
-from app.core.calibration.calibrator import ServedList
+from app.core.calibration.lists import ServedList
 from app.core.calibration.refit_heads import squash
 from tests.calibrators import PIECES, make_calibrator
 

@@ -3,13 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.calibration.calibrator import (
-    HitFeatures,
-    ServedList,
-    background_score,
-    sigmoid,
-)
+from app.core.calibration.calibrator import sigmoid
 from app.core.calibration.document import RankRange
+from app.core.calibration.lists import HitFeatures, ServedList, background_score
 from app.core.calibration.standing import language_standings
 from app.core.types import FloatArray
 from tests.calibrators import calibrator_content, make_calibrator

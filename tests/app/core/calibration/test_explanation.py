@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.calibration.calibrator import ServedList
 from app.core.calibration.explanation import HitPosition, explain_hit, hit_features, score_offsets
+from app.core.calibration.lists import ServedList
 from app.core.calibration.standing import LanguageStanding
 from app.core.search.types import SearchRequest
 from tests.calibrators import make_calibrator

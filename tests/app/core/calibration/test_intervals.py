@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.calibration.calibrator import (
-    CalibratedList,
-    HitFeatures,
-    ServedList,
-    background_score,
-)
 from app.core.calibration.explanation import HitPosition, explain_hit, hit_features, score_offsets
+from app.core.calibration.lists import CalibratedList, HitFeatures, ServedList, background_score
 from app.core.calibration.standing import LanguageStanding
 from tests.calibrators import calibrator_content, make_calibrator, measured_content
 from tests.searching import RANKED

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.calibration.assess import STATISTICS, Sample, assess, reliability
-from app.core.calibration.calibrator import Calibrator, HitFeatures, sigmoid
+from app.core.calibration.calibrator import Calibrator, sigmoid
 from app.core.calibration.document import CalibratorDocument, parse_calibrator
 from app.core.calibration.judged import JudgedHits
+from app.core.calibration.lists import HitFeatures
 from app.core.calibration.refit import refit
 from app.core.errors import CalibrationError
 from tests.calibrators import PIECES, make_calibrator, measured_content

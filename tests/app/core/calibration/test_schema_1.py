@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.core.calibration.calibrator import Calibrator, ServedList
+from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import read_calibrator
+from app.core.calibration.lists import ServedList
 
 EXPECTED = [0.6633088908634209, 0.672498852709952, 0.36782679239279803, 0.6446136462568587]
 ANSWERABLE = 0.34617357722699976

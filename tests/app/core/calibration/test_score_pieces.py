@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.core.calibration.calibrator import Calibrator, HitFeatures, ServedList, sigmoid
+from app.core.calibration.calibrator import Calibrator, sigmoid
 from app.core.calibration.document import dump_calibrator, parse_calibrator
 from app.core.calibration.explanation import HitPosition, explain_hit, score_offsets
+from app.core.calibration.lists import HitFeatures, ServedList
 from app.core.calibration.score_pieces import ScorePieces
 from app.core.calibration.standing import LanguageStanding
 from app.core.errors import CalibrationError

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.calibration.calibrator import HitFeatures, ServedList, background_score
 from app.core.calibration.explanation import HitPosition, explain_hit
+from app.core.calibration.lists import HitFeatures, ServedList, background_score
 from app.core.calibration.standing import language_standings
 from app.core.calibration.words import RANKED, log_lexical_rank
 from app.core.errors import CalibrationError

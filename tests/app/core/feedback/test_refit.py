@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.core.calibration.calibrator import Calibrator, HitFeatures
+from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.document import parse_calibrator
+from app.core.calibration.lists import HitFeatures
 from app.core.feedback.labels import Labels
 from app.core.feedback.moved import moved_calibrator
 from app.core.feedback.refit import PULL, Proposal, propose, restated, standing_above_chance

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.calibration.calibrator import CalibratedList
+from app.core.calibration.lists import CalibratedList
 from app.core.calibration.standing import Standings
 from app.core.search.candidates import Candidates, Statements
 from app.core.search.judging import merge
