@@ -198,6 +198,7 @@ class EdgePassageStore:
 
     async def content_hashes(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the content hash of every passage that exists; empty where it has none."""
+        self._opened()  # even where nothing is asked for
         hashes: dict[str, str] = {}
         for chunk in chunked([passage_id for passage_id in ids if is_usable_id(passage_id)]):
             hashes |= self._opened().shard.content_hashes(chunk)

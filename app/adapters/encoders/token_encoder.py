@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from app.adapters.encoders.tokenizer_file import read_tokenizer
 from app.core.encoder_spec import EncoderSpec
-from app.core.errors import BundleError, EncodingError, UnencodableTextError
+from app.core.errors import EncodingError, UnencodableTextError
 from app.core.types import VectorArray
 
 TOKENS_A_BATCH = 8192
@@ -34,7 +35,7 @@ class TokenEncoder(ABC):
 
     def __init__(self, spec: EncoderSpec, tokenizer_path: Path) -> None:
         self._spec = spec
-        self._tokenizer = _load_tokenizer(tokenizer_path, spec.max_length)
+        self._tokenizer: Tokenizer = read_tokenizer(tokenizer_path, spec.max_length)
 
     @property
     def spec(self) -> EncoderSpec:
@@ -144,13 +145,3 @@ def _check_vectors(vectors: VectorArray, texts: Sequence[str]) -> None:
     if norms[row] == 0.0 or np.isnan(norms[row]):  # the graph divides nothing by nothing
         raise UnencodableTextError(f"{where} has no token that the encoder knows.")
     raise EncodingError(f"{where} got a vector of norm {norms[row]:.3g} instead of 1.")
-
-
-def _load_tokenizer(path: Path, max_length: int) -> Tokenizer:
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare exceptions
-        raise BundleError(f"The tokenizer {path} could not be loaded: {error}") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
-    return tokenizer
