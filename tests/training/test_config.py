@@ -18,13 +18,16 @@ RUNS = sorted(
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_every_configuration_that_ships_can_be_read(path):
+def test_every_configuration_can_be_read(path):
     config = load_config(path)
     assert config.stage, "a configuration without a stage trains nothing"
     assert config.data.sources
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+SHIPPED = sorted(path for path in RUNS if not path.stem.endswith("_all"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_configurations_that_ship_use_no_data_of_restricted_licence(path):
     licences = {source.licence for source in load_config(path).data.sources}
     assert not [x for x in licences if "NC" in x or "research" in x or "none" in x]
