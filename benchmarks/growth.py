@@ -27,7 +27,7 @@ from app.environment import load_settings
 from benchmarks import corpus
 from benchmarks.load import closed_loop, post, spread
 from benchmarks.search import Bare, stages
-from benchmarks.service import index, memory_mib, serving, work_directory, write_json
+from benchmarks.service import index, measured, memory_mib, serving
 
 _QUERIES = 2000
 _RECALL_QUERIES = 200
@@ -101,11 +101,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 30_000, 100_000])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--work", type=Path, help="keep collections here, for the next run")
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    with work_directory(given.work) as work:
-        write_json(given.out, measure(work, given))
+    measured(parser, measure)
 
 
 if __name__ == "__main__":

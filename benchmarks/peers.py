@@ -26,7 +26,7 @@ from urllib.parse import urlencode
 
 from benchmarks import corpus
 from benchmarks.load import closed_loop, get, post, ratio, spread
-from benchmarks.service import free_port, index, process, serving, work_directory, write_json
+from benchmarks.service import free_port, index, measured, process, serving
 
 
 def _asked(url: str, text: str) -> bytes:
@@ -156,11 +156,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--peer-envs", type=Path, help="environments of the peers; made if missing")
-    parser.add_argument("--work", type=Path, help="keep collections here, for the next run")
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    with work_directory(given.work) as work:
-        write_json(given.out, measure(work, given))
+    measured(parser, measure)
 
 
 if __name__ == "__main__":

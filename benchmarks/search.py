@@ -28,7 +28,7 @@ from app.core.bundle import load_bundle
 from app.environment import load_settings
 from benchmarks import corpus
 from benchmarks.load import closed_loop, post, ratio, spread
-from benchmarks.service import index, memory_mib, serving, work_directory, write_json
+from benchmarks.service import index, measured, memory_mib, serving
 
 CONNECTIONS = (1, 8, 32)
 _HITS = 10
@@ -149,11 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--filtered", action="store_true")
-    parser.add_argument("--work", type=Path, help="keep collections here, for the next run")
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    with work_directory(given.work) as work:
-        write_json(given.out, measure(work, given))
+    measured(parser, measure)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from app.telemetry.requests import RequestMetrics
 from app.telemetry.serving import EncoderMetrics, StoreMetrics
 from benchmarks import corpus
 from benchmarks.load import Outcome, closed_loop, post, spread
-from benchmarks.service import FILTER_FIELDS, free_port, index, work_directory, write_json
+from benchmarks.service import FILTER_FIELDS, free_port, index, measured
 
 PARTS: dict[str, list[tuple[Any, str]]] = {
     "language": [(FastTextIdentifier, "identify"), (judging, "known_posterior")],
@@ -195,11 +195,7 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--work", type=Path, help="keep collections here, for the next run")
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    with work_directory(given.work) as work:
-        write_json(given.out, measure(work, given))
+    measured(parser, measure)
 
 
 if __name__ == "__main__":

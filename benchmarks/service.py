@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -145,6 +146,22 @@ def work_directory(given: Path | None) -> Iterator[Path]:
         work = given or Path(scratch)
         work.mkdir(parents=True, exist_ok=True)
         yield work
+
+
+def measured(
+    parser: argparse.ArgumentParser, measure: Callable[[Path, argparse.Namespace], object]
+) -> None:
+    """Measure what the arguments ask for, print it, and write it down.
+
+    Args:
+        parser: Of the arguments; ``--work`` and ``--out`` are added.
+        measure: Given a directory for collections, and the arguments.
+    """
+    parser.add_argument("--work", type=Path, help="keep collections here, for the next run")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    with work_directory(given.work) as work:
+        write_json(given.out, measure(work, given))
 
 
 def memory_mib(pid: int) -> dict[str, float]:

@@ -17,49 +17,20 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from scipy import sparse
 
-from app.core.types import VectorArray
 from training.bm25 import Bm25, terms
 from training.embedding import progress
 from training.lexicon import Lexicon
 from training.protocol import RetrievalResult, summarise
 from training.ranks import rank_all
-from training.retrieval_set import RetrievalSet, RowArray
-from training.search import ScoreQueries, Scorer
+from training.retrieval_set import RetrievalSet
+from training.search import Scorer
+from training.search_terms import TermScorer
 
 Baseline: TypeAlias = Literal["bm25", "bm25-lexicon", "char-ngrams"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 
 NGRAMS = (2, 4)
 """Shortest and longest character n-gram."""
-
-
-class TermScorer:
-    """Scores that are products of sparse rows of term weights.
-
-    Args:
-        queries: float64 of shape (queries, terms).
-        passages: float64 of shape (passages, terms).
-    """
-
-    def __init__(self, queries: sparse.csr_matrix, passages: sparse.csr_matrix) -> None:
-        self._queries = queries.tocsr()
-        self._passages = passages.tocsr()
-
-    def against(self, passages: RowArray) -> ScoreQueries:
-        """Prepare passages; see ``Scorer``."""
-        turned = self._passages[passages].T.tocsr()
-
-        def score(queries: slice) -> VectorArray:
-            scores: VectorArray = (self._queries[queries] @ turned).toarray().astype(np.float32)
-            return scores
-
-        return score
-
-    def pairs(self, queries: RowArray, passages: RowArray) -> VectorArray:
-        """Return the scores of aligned pairs; see ``Scorer``."""
-        products = self._queries[queries].multiply(self._passages[passages])
-        scores: VectorArray = np.asarray(products.sum(axis=1)).ravel().astype(np.float32)
-        return scores
 
 
 def evaluate_baseline(

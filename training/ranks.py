@@ -107,11 +107,11 @@ def rank_listed(data: RetrievalSet, listed: Sequence[RowArray]) -> Ranking:
     spoken = data.passage_languages
     overall, inside = [], []
     for rows, relevant in zip(listed, data.relevant, strict=True):
-        overall.append(_positions(rows, relevant))
+        overall.append(positions(rows, relevant))
         parts = np.full(len(relevant), np.inf)
         for code in np.unique(spoken[relevant]):
             mask = spoken[relevant] == code
-            parts[mask] = _positions(rows[spoken[rows] == code], relevant[mask])
+            parts[mask] = positions(rows[spoken[rows] == code], relevant[mask])
         inside.append(parts)
     return Ranking(
         overall=ranking.pad(overall),
@@ -179,7 +179,8 @@ def _best_keys(scores: VectorArray, rows: RowArray) -> RowArray:
     return pack(scores[np.arange(len(scores)), column], rows[column])
 
 
-def _positions(rows: RowArray, relevant: RowArray) -> FloatArray:
+def positions(rows: RowArray, relevant: RowArray) -> FloatArray:
+    """Return where relevant passages stand in a list, from 1; ``inf`` where they do not."""
     position: Mapping[int, int] = {int(row): rank for rank, row in enumerate(rows, start=1)}
     return np.array([position.get(int(row), np.inf) for row in relevant], dtype=np.float64)
 

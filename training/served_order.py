@@ -15,10 +15,8 @@ import numpy as np
 from app.core.calibration.calibrator import Calibrator
 from app.core.calibration.lists import ServedList
 from app.core.search.types import DEFAULT_CANDIDATES
-from app.core.types import FloatArray
 from training.evaluate import EmbeddedSet
-from training.ranks import Ranking
-from training.retrieval_set import RowArray
+from training.ranks import Ranking, positions
 from training.search import Device, nearest
 
 
@@ -54,13 +52,7 @@ def in_served_order(
         # As in app.core.search.ranking: equal probabilities stay in the order of the scores.
         order = np.argsort(-calibrator.calibrate(served).probability, kind="stable")
         first[query] = rows[order[0]]
-        _move(overall[query], data.relevant[query], rows[order])
+        place = positions(rows[order], data.relevant[query])
+        ranks = overall[query, : len(place)]
+        ranks[:] = np.where(np.isfinite(place), place, ranks)
     return replace(found, overall=overall, first=first)
-
-
-def _move(ranks: FloatArray, relevant: RowArray, rows: RowArray) -> None:
-    """Give relevant passages that are among the ranked ones their new ranks."""
-    places = {int(row): place for place, row in enumerate(rows, start=1)}
-    for cell, row in enumerate(relevant.tolist()):
-        if row in places:
-            ranks[cell] = places[row]

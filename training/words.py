@@ -13,9 +13,8 @@ import numpy as np
 from scipy import sparse
 
 from app.core.lexical import passage_words, query_words
-from app.core.types import VectorArray
 from training.retrieval_set import RetrievalSet, RowArray
-from training.search import ScoreQueries
+from training.search_terms import TermScorer
 
 
 class WordIndex:
@@ -39,41 +38,13 @@ class WordIndex:
         self._queries = _matrix(ones, column)
         self._passages = _matrix((passage_words(text) for text in passages), column)
 
-    def within(self, asked: RowArray, pool: RowArray) -> WordScorer:
-        """Return what scores some queries in a corpus of some passages."""
-        return WordScorer(self._queries[asked], self._passages[pool])
-
-
-class WordScorer:
-    """Scores queries against the passages of a corpus by their words; a ``Scorer``.
-
-    Args:
-        asked: 1 for every word of a query, of shape (queries, words).
-        passages: What the words of the passages weigh, of shape (passages, words).
-    """
-
-    def __init__(self, asked: sparse.csr_matrix, passages: sparse.csr_matrix) -> None:
+    def within(self, asked: RowArray, pool: RowArray) -> TermScorer:
+        """Return what scores queries in a corpus of some passages, by how rare words are in it."""
+        passages = self._passages[pool]
         count, words = passages.shape
         holding = np.bincount(passages.indices, minlength=words)
         rare = np.log((count - holding + 0.5) / (holding + 0.5) + 1.0)
-        self._asked = asked @ sparse.diags(rare, format="csr")
-        self._passages = passages
-
-    def against(self, passages: RowArray) -> ScoreQueries:
-        """Prepare passages; see ``Scorer``."""
-        turned = self._passages[passages].T.tocsr()
-
-        def score(queries: slice) -> VectorArray:
-            scores: VectorArray = (self._asked[queries] @ turned).toarray().astype(np.float32)
-            return scores
-
-        return score
-
-    def pairs(self, queries: RowArray, passages: RowArray) -> VectorArray:
-        """Return the scores of aligned pairs; see ``Scorer``."""
-        products = self._asked[queries].multiply(self._passages[passages])
-        scores: VectorArray = np.asarray(products.sum(axis=1)).ravel().astype(np.float32)
-        return scores
+        return TermScorer(self._queries[asked] @ sparse.diags(rare, format="csr"), passages)
 
 
 def _matrix(
